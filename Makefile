@@ -1,0 +1,66 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# PYTHON=...: the interpreter that makes the environment; otherwise python3.11, then python3.
+# TORCH_INDEX=URL: a further package index, used for torch alone (a CPU build on Linux, a CUDA one).
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c '' 2>/dev/null && echo $$python && break; done)
+TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: help install demo test test-slow lint types format bench clean
+
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
+		while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+install: $(STAMP) ## Make the environment in .venv and install the pinned dependencies
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "error: no python3 found; install Python 3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $(PYTHON) is older than 3.11; make install PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and pinned: a bare requirement would pull the newest CUDA build.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	$(PIP) -e '.[dev,slurm]'
+	@touch $@
+
+demo: install ## Make sample X-rays, train every stage small, justify test X-rays, name the report
+	$(BIN)/python train.py -m stage=arae,gan1,gan2,inverse experiment=demo
+	$(BIN)/python infer.py task=report experiment=demo
+
+test: export OMP_NUM_THREADS := 1
+test: lint types ## Lint, check types and run the quick tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: export OMP_NUM_THREADS := 1
+test-slow: install ## Run the slow tests
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: install ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## Check types
+	$(BIN)/mypy
+
+format: install ## Mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## Measure speed and memory on DATA=folder (IU X-Ray or a phantom)
+	@[ -n "$(DATA)" ] || { echo "error: make bench DATA=folder of IU X-Ray or a phantom" >&2; exit 2; }
+	for script in benchmarks/*.py; do $(BIN)/python $$script --root "$(DATA)"; done
+
+clean: ## Remove caches and build files; keeps .venv, data and runs
+	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

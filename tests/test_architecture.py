@@ -1,0 +1,102 @@
+"""The rooms of the house: who may import whom, and what nobody may do."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Each room knows only those before it.
+ORDER = (
+    "errors",
+    "files",
+    "seeding",
+    "datamodules",
+    "nets",
+    "losses",
+    "measures",
+    "modules",
+    "handover",
+    "config",
+    "build",
+    "justify",
+    "evaluate",
+    "study",
+    "web",
+    "callbacks",
+    "command",
+    "run",
+)
+FRAMEWORKS = {"pytorch_lightning", "hydra", "omegaconf", "wandb"}
+WITHOUT_FRAMEWORKS = {"nets", "losses", "measures"}
+
+PACKAGE = sorted((ROOT / "xrj").rglob("*.py"))
+SOURCES = [*PACKAGE, *(path for path in (ROOT / "train.py", ROOT / "infer.py") if path.exists())]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "xrj").parts[0].removesuffix(".py")
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(path: Path, tree: ast.Module) -> Iterator[str]:
+    """Yield every imported module in full, with the names taken from it, at any depth."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_rooms_before_it(path):
+    room = room_of(path)
+    if room == "__init__":
+        assert not [name for name in imports(path, parse(path)) if name.startswith("xrj")]
+        return
+    assert room in ORDER, f"give the room {room!r} its place in ORDER"
+    for name in imports(path, parse(path)):
+        parts = name.split(".")
+        if parts[0] == "xrj" and len(parts) > 1 and parts[1] in ORDER and parts[1] != room:
+            assert ORDER.index(parts[1]) < ORDER.index(room), f"{room} may not know {name}"
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_mathematics_knows_no_framework(path):
+    if room_of(path) in WITHOUT_FRAMEWORKS:
+        roots = {name.split(".")[0] for name in imports(path, parse(path))}
+        assert not roots & FRAMEWORKS
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_unsafe(path):
+    tree = parse(path)
+    # torch.load refuses with pickle's error.
+    roots = {name.split(".")[0] for name in imports(path, tree) if name != "pickle.UnpicklingError"}
+    assert not roots & {"lightning", "pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve"}
+    for name, call in calls(tree):
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        if name == "torch.load":
+            assert keywords.get("weights_only") == "True", f"line {call.lineno}: {name}"
+        if name.endswith("load_from_checkpoint"):
+            assert keywords.get("weights_only") == "True", f"line {call.lineno}: {name}"
+        if name in {"np.load", "numpy.load", "pandas.read_pickle", "pd.read_pickle"}:
+            assert "pickle" not in name, f"line {call.lineno}: {name}"
+            assert keywords.get("allow_pickle", "False") == "False", f"line {call.lineno}: {name}"
+        if name in {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}:
+            assert "Safe" in keywords.get("Loader", ""), f"line {call.lineno}: {name}"
+        assert name not in {"eval", "exec", "os.system"}, f"line {call.lineno}: {name}"

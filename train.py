@@ -1,0 +1,20 @@
+"""Train a stage: `python train.py stage=arae`; see `python train.py --help`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from xrj.command import run_command, user_errors
+from xrj.config import register
+from xrj.run import train
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@user_errors
+def main(cfg: DictConfig) -> None:
+    """Train what the configuration says."""
+    train(cfg)
+
+
+if __name__ == "__main__":
+    register()
+    run_command(main)

@@ -1,0 +1,245 @@
+"""From configuration to objects: data, nets and modules of a stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from omegaconf import DictConfig
+from torch import nn
+
+from xrj.config import CodeScale, plain
+from xrj.datamodules.datamodule import IUXRayDataModule
+from xrj.datamodules.vocabulary import Vocabulary
+from xrj.handover import StageExport, check_fit
+from xrj.modules.arae import AraeModule
+from xrj.modules.base import StageModule
+from xrj.modules.gan1 import Gan1Module
+from xrj.modules.gan2 import Gan2Module
+from xrj.modules.inverse import InverseModule
+from xrj.nets.registry import build_net
+from xrj.nets.representation import Representation
+
+Exports = Mapping[str, StageExport]
+
+CHANNELS = 1
+"""X-rays are grey."""
+
+
+def build_representation(dims: Mapping[str, Any]) -> Representation:
+    """Return how r is put together, from the shared sizes."""
+    embedding = int(dims["embedding"])
+    scale = embedding**0.5 if dims["code_scale"] == CodeScale.sqrt_dim.value else 1.0
+    return Representation(embedding, int(dims["noise"]), dims["noise_kind"], scale)
+
+
+def build_data(cfg: DictConfig) -> IUXRayDataModule:
+    """Return the data module of the stage, not yet set up."""
+    settings, dims = cfg[cfg.stage], cfg.dims
+    resolution = dims.large if cfg.stage == "gan2" else dims.small
+    data = plain(cfg.data)
+    crop = {"_target_": "albumentations.RandomCrop", "height": resolution, "width": resolution}
+    data["augmentations"].append(crop)
+    data["labels"] = _label_rules(data["labels"])
+    return IUXRayDataModule(
+        **data,
+        small=dims.small,
+        large=dims.large,
+        content="captions" if cfg.stage == "arae" else "images",
+        resolution=resolution,
+        batch_size=settings.batch_size,
+        seed=cfg.seed,
+        recombine=cfg.arae.recombine,
+    )
+
+
+def build_evaluation_data(
+    export: StageExport, moved: Mapping[str, str | None], content: Literal["captions", "images"]
+) -> IUXRayDataModule:
+    """Return the data module of the run that made an export, prepared, for its test split.
+
+    Args:
+        export: Of any stage; it records how its data were configured.
+        moved: root, csv and cache_dir where they differ from the recorded ones; None where not.
+        content: As in `IUXRayDataModule`.
+
+    Raises:
+        DataError: The data cannot be read.
+        HandoverError: They are not those that the stage was trained on.
+    """
+    recorded, dims = export.info["data"], export.info["dims"]
+    data = IUXRayDataModule(
+        **{
+            **recorded,
+            **{key: value for key, value in moved.items() if value is not None},
+            "labels": _label_rules(recorded["labels"]),
+            "augmentations": [],
+            "download": False,
+        },
+        small=dims["small"],
+        large=dims["large"],
+        content=content,
+        resolution=dims["small"],
+        batch_size=1,
+        seed=0,
+        recombine=False,
+    )
+    data.prepare_data()
+    check_fit(export, vocabulary=data.vocabulary, split_hash=data.split_hash)
+    return data
+
+
+def _label_rules(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in rule.items() if value is not None} for rule in rules]
+
+
+def build_module(cfg: DictConfig, data: IUXRayDataModule, parents: Exports) -> StageModule:
+    """Return the stage's module with new nets of its own and its parents' nets frozen."""
+    module = _BUILDERS[cfg.stage](cfg, plain(cfg[cfg.stage]), data, parents)
+    module.freeze_parents()
+    return module
+
+
+def _build_arae(
+    cfg: DictConfig, settings: dict[str, Any], data: IUXRayDataModule, _parents: Exports
+) -> StageModule:
+    size, embedding = data.vocabulary.size, cfg.dims.embedding
+    text = {"vocabulary_size": size, "embedding": embedding, "dropout": settings["dropout"]}
+    hidden, tied = settings["hidden"], settings["tied"]
+    latent = {"noise": settings["latent_noise"], "embedding": embedding}
+    return AraeModule(
+        encoder=build_net({"net": "TextEncoder", **text}),
+        decoder=build_net({"net": "TextDecoder", **text, "hidden": hidden, "tied": tied}),
+        generator=build_net({"net": "CodeGenerator", **latent}),
+        critic=build_net({"net": "CodeCritic", "embedding": embedding}),
+        vocabulary=data.vocabulary,
+        seed=cfg.seed,
+        **_pick(
+            settings,
+            "rate adversarial_rate cosine noise noise_decay critic_steps penalty encoder_weight "
+            "clip word_dropout latent_noise",
+        ),
+    )
+
+
+def _adversarial(
+    cfg: DictConfig, settings: dict[str, Any], vocabulary: Vocabulary, parents: Exports, size: int
+) -> dict[str, Any]:
+    representation = build_representation(plain(cfg.dims))
+    condition = representation.size if settings["condition_on_noise"] else representation.embedding
+    return {
+        "encoder": parents["arae"].net("encoder"),
+        "discriminator": build_net(
+            {
+                "net": "Discriminator",
+                "condition": condition,
+                "width": settings["width"],
+                "size": size,
+                "channels": CHANNELS,
+                "lean": settings.get("lean", True),
+            }
+        ),
+        "representation": representation,
+        "vocabulary": vocabulary,
+        "milestones": _milestones(settings),
+        "seed": cfg.seed,
+        **_pick(settings, "rate average condition_on_noise"),
+    }
+
+
+def _build_gan1(
+    cfg: DictConfig, settings: dict[str, Any], data: IUXRayDataModule, parents: Exports
+) -> StageModule:
+    shared = _adversarial(cfg, settings, data.vocabulary, parents, cfg.dims.small)
+    generator = {
+        "net": "GeneratorStage1",
+        "representation": shared["representation"].size,
+        "width": settings["width"],
+        "size": cfg.dims.small,
+        "channels": CHANNELS,
+    }
+    return Gan1Module(generator=build_net(generator), **shared)
+
+
+def _build_gan2(
+    cfg: DictConfig, settings: dict[str, Any], data: IUXRayDataModule, parents: Exports
+) -> StageModule:
+    shared = _adversarial(cfg, settings, data.vocabulary, parents, cfg.dims.large)
+    generator = {
+        "net": "GeneratorStage2",
+        "representation": shared["representation"].size,
+        "width": settings["width"],
+        "small": cfg.dims.small,
+        "size": cfg.dims.large,
+        "channels": CHANNELS,
+        **_pick(settings, "reading skip"),
+    }
+    return Gan2Module(
+        generator=build_net(generator),
+        stage1=parents["gan1"].net("generator"),
+        consistency=settings["consistency"],
+        **shared,
+    )
+
+
+def _build_inverse(
+    cfg: DictConfig, settings: dict[str, Any], data: IUXRayDataModule, parents: Exports
+) -> StageModule:
+    representation = build_representation(plain(cfg.dims))
+    inverse = {
+        "net": "InverseMapping",
+        "embedding": representation.embedding,
+        "noise": representation.noise,
+        "scale": representation.scale,
+        "width": settings["width"],
+        "size": cfg.dims.small,
+        "channels": CHANNELS,
+    }
+    images = data.table.images
+    return InverseModule(
+        inverse=build_net(inverse),
+        encoder=parents["arae"].net("encoder"),
+        decoder=parents["arae"].net("decoder"),
+        generator=parents["gan1"].net("generator"),
+        representation=representation,
+        vocabulary=data.vocabulary,
+        milestones=_milestones(settings),
+        label_weights=_label_weights(data) if settings["balance_labels"] else None,
+        caption_length=cfg.data.captions.max_words + 2,
+        references=[[" ".join(words) for words in captions] for captions in images["captions"]],
+        **_pick(settings, "rate noise_weight caption_weight label_measure"),
+    )
+
+
+_BUILDERS = {
+    "arae": _build_arae,
+    "gan1": _build_gan1,
+    "gan2": _build_gan2,
+    "inverse": _build_inverse,
+}
+
+
+def net_specs(module: StageModule) -> dict[str, Any]:
+    """Return class and sizes of the nets that a module exports."""
+    return {name: _spec(net) for name, net in module.exports().items()}
+
+
+def _spec(net: nn.Module) -> Any:
+    return net.spec
+
+
+def _pick(settings: dict[str, Any], names: str) -> dict[str, Any]:
+    return {name: settings[name] for name in names.split()}
+
+
+def _milestones(settings: dict[str, Any]) -> list[int]:
+    return [round(share * settings["max_epochs"]) for share in settings["halve_at"]]
+
+
+def _label_weights(data: IUXRayDataModule) -> list[float]:
+    """Return the labels' inverse frequencies in the training split, with mean 1 over its images."""
+    images = data.table.images
+    counts = images[images["split"] == "train"]["label"].value_counts()
+    present = len(counts)
+    return [
+        float(counts.sum() / (present * counts[name])) if name in counts else 1.0
+        for name in data.label_names
+    ]

@@ -1,0 +1,1 @@
+"""Lightning callbacks: checkpoints and export, seeds, pictures, progress."""

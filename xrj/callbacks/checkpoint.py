@@ -1,0 +1,128 @@
+"""One file to resume from, with the kept weights inside, and the export at the end.
+
+Lightning's ModelCheckpoint keeps the best epoch in a file of its own beside the last one; a kill
+between the two writes leaves them telling different stories. Here the kept weights are part of the
+callback's state, so that one rename moves everything forward.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from xrj.errors import DataError
+from xrj.files import atomic_path
+from xrj.handover import Kept
+from xrj.modules.base import StageModule
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints in one rename within their folder; Lightning would go through /tmp."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            DataError: The disk is full or the folder cannot be written.
+        """
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def check_checkpoint(path: Path) -> None:
+    """Check that a checkpoint is whole and holds nothing but tensors and plain values.
+
+    Raises:
+        DataError: It does not; nothing in it has been executed.
+    """
+    try:
+        torch.load(path, map_location="meta", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = (
+            "it holds other objects than tensors"
+            if isinstance(error, UnpicklingError)
+            else "it is broken"
+        )
+        raise DataError(
+            f"{path}: cannot be continued from, {reason}; remove it to start the stage over"
+        ) from error
+
+
+class StageCheckpoint(pl.Callback):
+    """Writes `last.ckpt` after each epoch, keeps the selected weights, exports them at the end.
+
+    Args:
+        path: The checkpoint.
+        export: Called once on rank zero with the kept epochs by selection.
+    """
+
+    def __init__(self, path: Path, export: Callable[[Mapping[str, Kept]], None]) -> None:
+        self.path = path
+        self.export = export
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the kept epochs."""
+        return {"kept": self.kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the kept epochs from a checkpoint."""
+        self.kept = state_dict["kept"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the nets whose measure is the best so far."""
+        stage = cast(StageModule, pl_module)
+        if trainer.sanity_checking:
+            return
+        metrics = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/")
+        }
+        for name, selection in stage.selections.items():
+            value = metrics[selection.monitor]
+            old = self.kept.get(name)
+            if old is None or selection.better(value, old["metrics"][selection.monitor]):
+                self.kept[name] = {
+                    "epoch": trainer.current_epoch + 1,
+                    "monitor": selection.monitor,
+                    "metrics": metrics,
+                    "weights": {
+                        f"{net}.{key}": tensor.detach().cpu().clone()
+                        for net, module in stage.exports().items()
+                        for key, tensor in module.state_dict().items()
+                    },
+                }
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the checkpoint; rank zero does."""
+        trainer.save_checkpoint(self.path, weights_only=False)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Export what was kept, on rank zero."""
+        if trainer.is_global_zero:
+            self.export({name: Kept(**kept) for name, kept in self.kept.items()})
+        trainer.strategy.barrier("export")
+
+
+class StatelessRandom(pl.Callback):
+    """Seeds each training batch from (seed, stage, epoch, batch, rank).
+
+    Noise and dropout then depend on no hidden state, and a resumed run draws what the killed one
+    would have drawn.
+    """
+
+    def __init__(self, seed_of: Callable[[int, int, int], int]) -> None:
+        self.seed_of = seed_of
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed torch's generators of this process."""
+        torch.manual_seed(self.seed_of(trainer.current_epoch, batch_idx, trainer.global_rank))

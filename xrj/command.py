@@ -1,0 +1,57 @@
+"""How the commands speak: one line and exit status 2 for a user's mistake."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from xrj.errors import UserError
+
+
+def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """Wrap a command's task so that a user's mistake ends it as `fail` does."""
+
+    @wraps(task)
+    def wrapped(cfg: DictConfig) -> None:
+        try:
+            task(cfg)
+        except UserError as error:
+            fail(str(error))
+
+    return wrapped
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a Hydra main; a configuration that cannot be composed is a user's mistake, too."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
+        fail(f"{str(error).splitlines()[0]}{reason}; see --help")
+
+
+def quote_paths(*keys: str) -> None:
+    """Quote the values of these overrides in `sys.argv`, so that a path may hold any sign.
+
+    Hydra's grammar gives commas, brackets, equals signs and the like a meaning; a multirun, which
+    needs it, is left as it is.
+    """
+    if {"-m", "--multirun"} & set(sys.argv):
+        return
+    for index, argument in enumerate(sys.argv[1:], start=1):
+        key, equals, value = argument.partition("=")
+        if equals and key in keys and value not in ("", "null") and value[0] not in "'\"":
+            value = value.replace("'", r"\'")
+            sys.argv[index] = f"{key}='{value}'"
+
+
+def fail(message: str) -> NoReturn:
+    """Print `error: message` in one line and exit with status 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,1 @@
+"""From files to batches: reports, labels, captions, vocabulary, views, splits, images."""

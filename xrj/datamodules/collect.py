@@ -1,0 +1,103 @@
+"""From reports and image files to a collection: labels, findings, views, files, each counted."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from xrj.datamodules.labels import LabelRule, assign
+from xrj.datamodules.records import Collection, Counts, ImageRecord, Report, TextRecord
+from xrj.datamodules.views import View
+from xrj.errors import DataError
+
+
+def collect(
+    source: Path,
+    reports: Sequence[Report],
+    rules: Sequence[LabelRule],
+    views: Mapping[str, View],
+    find_image: Callable[[str], Path | None],
+    *,
+    max_broken: float,
+    counts: Counts,
+) -> Collection:
+    """Apply the filters of the paper (4.1) in order and count what each leaves.
+
+    Args:
+        source: Named in errors.
+        reports: All reports; a report's own label goes before the rules.
+        rules: Label rules.
+        views: View of each image id.
+        find_image: Path of an image id, None when the file is missing.
+        max_broken: Share of missing image files that is passed over.
+        counts: Goes on with what the source has counted.
+
+    Raises:
+        DataError: No image is left, or more files are missing than `max_broken` allows.
+    """
+    counts.steps.append(("reports read", len(reports), sum(len(r.image_ids) for r in reports)))
+    names = {rule.name for rule in rules}
+    labels: dict[str, str | None] = {}
+    for report in reports:
+        stated = report.label if report.label in names else None
+        labels[report.uid] = stated if report.label else assign(report.mesh, rules)
+    labelled = [report for report in reports if labels[report.uid]]
+    with_findings = [report for report in labelled if report.findings]
+    texts = [
+        TextRecord(r.uid, r.patient_id, r.findings, r.split)
+        for r in reports
+        if not labels[r.uid] and r.findings
+    ]
+    images = []
+    for report in with_findings:
+        for image_id in report.image_ids:
+            view = views[image_id]
+            path = find_image(image_id)
+            images.append(
+                ImageRecord(
+                    image_id=image_id,
+                    path=path or Path(image_id),
+                    patient_id=report.patient_id,
+                    report_uid=report.uid,
+                    view=view.kind,
+                    label=str(labels[report.uid]),
+                    findings=report.findings,
+                    split=report.split,
+                    view_position=view.position if view.position != "F" else "",
+                )
+            )
+    frontal = [image for image in images if image.view == "frontal"]
+    present = [image for image in frontal if find_image(image.image_id) is not None]
+    absent = [image.image_id for image in frontal if find_image(image.image_id) is None]
+    number = sum(len(report.image_ids) for report in labelled)
+    counts.steps.append(("with one of the labels", len(labelled), number))
+    counts.steps.append(("with findings", len(with_findings), len(images)))
+    counts.step("frontal view", frontal)
+    counts.step("image file present", present)
+    for rule in rules:
+        its = [report for report in labelled if labels[report.uid] == rule.name]
+        counts.details.append((f"reports labelled {rule.name}", len(its)))
+        counts.details.append(("  of these with findings", sum(bool(r.findings) for r in its)))
+    counts.details.append(("reports without label, with findings", len(texts)))
+    for lacking, uids in (
+        ("findings", [report.uid for report in reports if not report.findings]),
+        ("MeSH terms", [report.uid for report in reports if not (report.mesh or report.label)]),
+    ):
+        counts.details.append((f"reports without {lacking}", len(uids)))
+        counts.skipped += [f"{uid}: report without {lacking}" for uid in uids]
+    for view_source, number in sorted(Counter(views[image.image_id] for image in images).items()):
+        name = view_source.position or "unknown"
+        counts.details.append((f"view {name}, by {view_source.source or 'nothing'}", number))
+    counts.skipped += [f"{image_id}: image file is missing" for image_id in absent]
+    if len(absent) > max_broken * len(frontal):
+        raise DataError(
+            f"{source}: {len(absent):,} of {len(frontal):,} image files are missing, "
+            f"such as {absent[0]}; complete the folder or raise data.max_broken"
+        )
+    if not present:
+        why = (
+            counts.skipped[0]
+            if counts.skipped
+            else "no report has a label, findings and a frontal image"
+        )
+        raise DataError(f"{source}: no image is left ({why}); check data.root and data.labels")
+    return Collection(present, texts, counts)

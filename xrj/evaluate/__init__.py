@@ -1,0 +1,1 @@
+"""What a finished chain is worth, measured on the test split."""

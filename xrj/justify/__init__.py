@@ -1,0 +1,1 @@
+"""After training, without a Trainer: diagnosis, caption, mapping M, the justification."""

@@ -1,0 +1,100 @@
+"""The paper's equations as pure functions.
+
+Images are (B, C, H, W) in [-1, 1], codes (B, v), representations r (B, v + n), logits as named.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def caption_nll(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Return the mean negative log likelihood of the tokens, padding left out (section 3.1).
+
+    Args:
+        logits: (B, T, vocabulary).
+        tokens: (B, T), zero padded.
+    """
+    return F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=0)
+
+
+def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the Wasserstein critic's loss, E f(fake) - E f(real), from scores (B,)."""
+    return fake.mean() - real.mean()
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor
+) -> Tensor:
+    """Return the mean squared distance of the critic's gradient norm from 1.
+
+    Gulrajani et al. 2017, eq. 3, with the gradient of each sample's own score: a critic that
+    returned the batch mean would shrink it by the batch size.
+
+    Args:
+        critic: Maps (B, ...) to one score each, (B,).
+        real: Real samples.
+        fake: Generated samples of the same shape.
+        mix: Mixing weights in [0, 1], (B,).
+    """
+    weight = mix.view(-1, *[1] * (real.dim() - 1))
+    between = (weight * real + (1 - weight) * fake).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, wrong: Tensor) -> Tensor:
+    """Return StackGAN's discriminator loss from logits (B,).
+
+    Args:
+        real: Real images with their captions: to be accepted.
+        fake: Generated images with the captions they were made from: to be refused.
+        wrong: Real images with captions of other X-rays: to be refused.
+    """
+    accept = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
+    refuse_fake = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    refuse_wrong = F.binary_cross_entropy_with_logits(wrong, torch.zeros_like(wrong))
+    return accept + 0.5 * (refuse_fake + refuse_wrong)
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """Return the non-saturating generator loss from the discriminator's logits (B,)."""
+    return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
+
+
+def diagnosis_loss(label_logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Return L_diagnosis of eq. 1: cross-entropy between label categories.
+
+    Args:
+        label_logits: The decoder's first-step logits of the label tokens, (B, L).
+        labels: Label indices (B,).
+        weights: Weight of each label (L,), or None for equal ones.
+    """
+    return F.cross_entropy(label_logits, labels, weights)
+
+
+def diagnosis_weight(epoch: int) -> float:
+    """Return the weight of L_diagnosis in eq. 1, log10(epoch + 1), for epochs counted from 1."""
+    return math.log10(epoch + 1)
+
+
+def mean_square(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean square error, the cycle losses L_cycle_img and L_cycle_emb of eq. 1."""
+    return F.mse_loss(a, b)
+
+
+def alternative_diagnosis(label_logits: Tensor, target: int) -> Tensor:
+    """Return L_alt_diagnosis of eq. 2 for each sample: -log p(d'), over the label tokens, (B,)."""
+    return -F.log_softmax(label_logits, dim=1)[:, target]
+
+
+def similarity(a: Tensor, b: Tensor) -> Tensor:
+    """Return eqs. 3 and 4 for each sample: the mean square difference, (B,).
+
+    The equations print squared norms and the text says mean square error; means are taken here and
+    the weights of eq. 5 are explicit, so a sum is the mean with the number of elements as weight.
+    """
+    return (a - b).square().flatten(1).mean(dim=1)

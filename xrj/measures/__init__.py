@@ -1,0 +1,1 @@
+"""Pure measures: arrays, tensors or words in, numbers out."""

@@ -1,0 +1,91 @@
+"""Distances between sets of images that need no trained network."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xrj.seeding import torch_generator
+
+BASE = 32
+"""Longest side in pixels at which whole images are compared."""
+PATCH = 7
+"""Side of the patches compared at finer scales."""
+PLACES = 16
+"""Places an image at which patches are taken."""
+
+
+def wasserstein_1d(a: Tensor, b: Tensor) -> Tensor:
+    """Return the exact Wasserstein-1 distance between samples on the line, column by column.
+
+    The integral of the difference of the two quantile functions; sizes may differ.
+
+    Args:
+        a: (N, P) samples of P distributions.
+        b: (M, P).
+
+    Returns:
+        (P,) distances, >= 0.
+    """
+    n, m = len(a), len(b)
+    a, b = a.sort(dim=0).values, b.sort(dim=0).values
+    if n == m:
+        return (a - b).abs().mean(dim=0)
+    # Both quantile functions are constant between neighbouring multiples of 1/n and 1/m.
+    steps = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique()
+    widths = torch.diff(steps, prepend=steps.new_zeros(1)).to(a) / (n * m)
+    return widths @ (a[(steps - 1) // m] - b[(steps - 1) // n]).abs()
+
+
+@torch.no_grad()
+def sliced_wasserstein(a: Tensor, b: Tensor, *, projections: int = 128, seed: int) -> float:
+    """Return the sliced Wasserstein-1 distance between two sets of images.
+
+    A sum over the scales of a Laplacian pyramid (Karras et al. 2018, section 5, without the
+    normalisation of patches): whole images at 32 pixels or less, and the patches of each finer
+    detail image. A uniform shift by c costs about 0.8 c at any resolution. Symmetric; 0 for equal
+    sets in any order.
+
+    Args:
+        a: (N, 1, H, W) in [-1, 1].
+        b: (M, 1, H, W) in [-1, 1].
+        projections: Random directions a scale.
+        seed: Chooses directions and places of patches.
+
+    Raises:
+        ValueError: The images differ in size, or a set is empty.
+    """
+    if a.shape[1:] != b.shape[1:] or not len(a) or not len(b):
+        raise ValueError(
+            f"image sets of shapes {tuple(a.shape)} and {tuple(b.shape)} do not compare"
+        )
+    generator = torch_generator(seed, "sliced_wasserstein")
+    a, b = a.float(), b.float()
+    total = 0.0
+    while max(a.shape[2:]) > BASE and min(a.shape[2:]) >= 2 * PATCH:
+        (a, detail_a), (b, detail_b) = _split_scale(a), _split_scale(b)
+        ys, xs = (
+            torch.randint(side - PATCH + 1, (PLACES,), generator=generator).tolist()
+            for side in detail_a.shape[2:]
+        )
+        patches_a, patches_b = _patches(detail_a, ys, xs), _patches(detail_b, ys, xs)
+        total += _sliced(patches_a, patches_b, projections, generator)
+    return total + _sliced(a.flatten(1), b.flatten(1), projections, generator)
+
+
+def _split_scale(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the images at half size and what they lose by it."""
+    small = F.avg_pool2d(images, 2)
+    large = F.interpolate(small, images.shape[2:], mode="bilinear", align_corners=False)
+    return small, images - large
+
+
+def _patches(images: Tensor, ys: list[int], xs: list[int]) -> Tensor:
+    """Return (N * places, C * PATCH^2) patches, from the same places of every image."""
+    places = zip(ys, xs, strict=True)
+    return torch.cat([images[:, :, y : y + PATCH, x : x + PATCH].flatten(1) for y, x in places])
+
+
+def _sliced(a: Tensor, b: Tensor, projections: int, generator: torch.Generator) -> float:
+    directions = torch.randn(a.shape[1], projections, generator=generator)
+    directions = F.normalize(directions, dim=0).to(a.device)
+    return float(wasserstein_1d(a @ directions, b @ directions).mean())

@@ -1,0 +1,1 @@
+"""How the nets learn: one LightningModule a stage."""

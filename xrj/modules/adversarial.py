@@ -1,0 +1,192 @@
+"""What both stages of the text-to-image GAN share (section 3.2)."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from xrj import losses
+from xrj.datamodules.vocabulary import Vocabulary
+from xrj.measures.images import sliced_wasserstein
+from xrj.modules.base import (
+    Batch,
+    Selection,
+    StageModule,
+    adam,
+    description,
+    halved,
+    set_rate,
+    unique_parameters,
+)
+from xrj.nets.representation import Representation
+from xrj.seeding import torch_generator
+
+
+class AdversarialModule(StageModule):
+    """One generator against one discriminator, conditioned on the embeddings of captions.
+
+    The kept epoch is the one whose averaged generator comes closest to the validation X-rays of
+    each label: the mean over labels of the sliced Wasserstein distance between the real images
+    and those generated from the captions of that label, `val/distance`.
+
+    Args:
+        encoder: E, frozen.
+        generator: G of this stage.
+        discriminator: D of this stage.
+        representation: How r is put together.
+        vocabulary: Of the data.
+        rate: Learning rate of both.
+        milestones: Epochs at which it is halved.
+        average: Decay a step of the generator's exponential average.
+        condition_on_noise: Show D the noise part of r, too (the letter of appendix A).
+        seed: Seed of the validation noise.
+    """
+
+    headline = "val/distance"
+    adversarial = True
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        representation: Representation,
+        vocabulary: Vocabulary,
+        rate: float,
+        milestones: list[int],
+        average: float,
+        condition_on_noise: bool,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.selections = {"best": Selection("val/distance", "min")}
+        self.encoder, self.generator, self.discriminator = encoder, generator, discriminator
+        self.representation, self.vocabulary = representation, vocabulary
+        self.rate, self.milestones = rate, milestones
+        self.condition_on_noise, self.seed = condition_on_noise, seed
+        self.averaged = AveragedModel(
+            generator, use_buffers=True, avg_fn=partial(_average, decay=average)
+        )
+        self.averaged.requires_grad_(False)
+        self._real: list[Tensor] = []
+        self._fake: list[Tensor] = []
+        self._label: list[Tensor] = []
+
+    def synthesise(self, generator: nn.Module, r: Tensor, batch: Batch) -> Tensor:
+        """Generate this stage's images from r."""
+        raise NotImplementedError
+
+    def constraint(self, fake: Tensor, r: Tensor) -> dict[str, Tensor]:
+        """Return further named terms of the generator's loss."""
+        return {}
+
+    def exports(self) -> dict[str, nn.Module]:
+        """Return the averaged generator."""
+        return {"generator": self.averaged.module}
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Adam for the discriminator, then for the generator."""
+        return [
+            adam(self.discriminator.parameters(), self.rate),
+            adam(unique_parameters(self.generator), self.rate),
+        ]
+
+    def on_train_epoch_start(self) -> None:
+        """Set the learning rate of this epoch."""
+        rate = halved(self.rate, self.current_epoch, self.milestones)
+        for optimizer in self.optimizer_list():
+            set_rate(optimizer, rate)
+        self.log("rate", rate)
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """Run one step of D and one of G on images (B, C, H, W), captions and wrong captions."""
+        image = batch["image"]
+        with torch.no_grad():
+            code = self.encoder(batch["tokens"])
+            wrong = self.encoder(batch["wrong_tokens"])
+        noise = self.representation.sample_noise(len(image), self.device)
+        r = self.representation.join(code, noise)
+        wrong_r = self.representation.join(
+            wrong, self.representation.sample_noise(len(image), self.device)
+        )
+        right_condition, wrong_condition = self._condition(r), self._condition(wrong_r)
+        discriminator, generator = self.optimizer_list()
+        judge: Any = self.discriminator
+
+        fake = self.synthesise(self.generator, r, batch)
+        with self.toggled_optimizer(discriminator):
+            features = judge.image(image)
+            real_logit = judge.judge(features, right_condition)
+            fake_logit = judge(fake.detach(), right_condition)
+            wrong_logit = judge.judge(features, wrong_condition)
+            loss_d = losses.discriminator_loss(real_logit, fake_logit, wrong_logit)
+            self.descend(discriminator, loss_d)
+        with self.toggled_optimizer(generator):
+            loss_g = losses.generator_loss(judge(fake, right_condition))
+            terms = self.constraint(fake, r)
+            self.descend(generator, loss_g + sum(terms.values()))
+        self.averaged.update_parameters(self.generator)
+        self.log_dict(
+            {
+                "train/loss_d": loss_d,
+                "train/loss_g": loss_g,
+                "train/d_real": real_logit.sigmoid().mean(),
+                "train/d_fake": fake_logit.sigmoid().mean(),
+                "train/d_wrong": wrong_logit.sigmoid().mean(),
+                **{f"train/{name}": term for name, term in terms.items()},
+            },
+            on_step=False,
+            on_epoch=True,
+        )
+
+    def _condition(self, r: Tensor) -> Tensor:
+        return r if self.condition_on_noise else r[:, : self.representation.embedding]
+
+    def imagine(self, batch: Batch, key: int) -> Tensor:
+        """Generate with the averaged generator from a batch's captions and noise fixed by `key`."""
+        noise = self.representation.sample_noise(
+            len(batch["tokens"]), self.device, torch_generator(self.seed, "validation", key)
+        )
+        r = self.representation.join(self.encoder(batch["tokens"]), noise)
+        return self.synthesise(self.averaged.module.eval(), r, batch)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Collect real images and images generated from their captions."""
+        self._real.append(batch["image"].float().cpu())
+        self._fake.append(self.imagine(batch, batch_index).float().cpu())
+        self._label.append(batch["label"].cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the distance between real and generated images, over all and label by label."""
+        real, fake, label = (torch.cat(x) for x in (self._real, self._fake, self._label))
+        distances = []
+        for index, name in enumerate(self.vocabulary.labels):
+            of_label = label == index
+            if of_label.any():
+                distance = sliced_wasserstein(real[of_label], fake[of_label], seed=self.seed)
+                distances.append(distance)
+                self.log(f"val/distance_{name}", distance)
+        self.log("val/distance", sum(distances) / len(distances), prog_bar=True)
+        for kept in (self._real, self._fake, self._label):
+            kept.clear()
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Return real X-rays above those generated from their captions."""
+        return {"real": batch["image"], "generated": self.imagine(batch, 0)}
+
+    def captions(self, batch: Batch) -> list[dict[str, str]]:
+        """Return the captions that the pictures were generated from."""
+        return [{"caption": description(self.vocabulary, row)} for row in batch["tokens"]]
+
+
+def _average(old: Tensor, new: Tensor, seen: Tensor | int, decay: float) -> Tensor:
+    """Exponential average with a warm-up: the first steps do not linger."""
+    if not old.is_floating_point():
+        return new
+    step = float(seen)
+    return old.lerp(new, 1 - min(decay, (1 + step) / (10 + step)))

@@ -1,0 +1,119 @@
+"""What every stage's LightningModule shares."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from xrj.datamodules.vocabulary import Vocabulary
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which epoch's nets a stage keeps: the one with the best `monitor`."""
+
+    monitor: str
+    mode: Literal["min", "max"]
+
+    def better(self, new: float, old: float) -> bool:
+        """Return whether `new` is at least as good as `old`: of equals, the later epoch is kept.
+
+        Anything is better than not-a-number.
+        """
+        if math.isnan(old):
+            return True
+        return new <= old if self.mode == "min" else new >= old
+
+
+class StageModule(pl.LightningModule):
+    """A stage: nets that learn, nets that stay frozen, and what is kept at the end.
+
+    Attributes:
+        selections: Name of each kept set of weights and how its epoch is chosen.
+        frozen: Names of the attributes that hold nets of earlier stages.
+        headline: The measure that the progress bar shows.
+        adversarial: Whether several optimisers take turns, so that DDP must look for unused
+            parameters.
+    """
+
+    selections: dict[str, Selection]
+    frozen: ClassVar[tuple[str, ...]] = ()
+    headline: ClassVar[str]
+    adversarial: ClassVar[bool] = False
+
+    def exports(self) -> dict[str, nn.Module]:
+        """Return the nets that the next stages need, averaged where averages are kept."""
+        raise NotImplementedError
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Return rows of images (B, C, H, W) in [-1, 1] for a validation batch."""
+        return {}
+
+    def captions(self, batch: Batch) -> list[dict[str, str]]:
+        """Return rows of decoded captions for a validation batch."""
+        return []
+
+    def freeze_parents(self) -> None:
+        """Take gradients off the frozen nets."""
+        for name in self.frozen:
+            getattr(self, name).requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "StageModule":
+        """Switch to training, but leave the frozen nets in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen:
+            getattr(self, name).eval()
+        return self
+
+    def on_validation_start(self) -> None:
+        """Take over rank zero's buffers: every rank then measures, and ends with, the same nets."""
+        if torch.distributed.is_initialized():
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def optimizer_list(self) -> list[Optimizer]:
+        """Return the trainer's optimisers as a list, one or many."""
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]  # type: ignore[return-value,list-item]  # Lightning wraps them
+
+    def descend(self, optimizer: Any, loss: Tensor, clip: float | None = None) -> None:
+        """Take one manual step of `optimizer` down `loss`."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if clip is not None:
+            self.clip_gradients(optimizer, clip, "norm")
+        optimizer.step()
+
+
+def adam(parameters: Any, rate: float) -> Adam:
+    """Return Adam with the paper's betas, 0.5 and 0.999."""
+    return Adam(parameters, lr=rate, betas=(0.5, 0.999))
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Set the learning rate of all of an optimiser's groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def halved(rate: float, epoch: int, milestones: list[int]) -> float:
+    """Return `rate` halved once for each milestone that `epoch` (from 0) has reached."""
+    return float(rate * 0.5 ** sum(epoch >= milestone for milestone in milestones))
+
+
+def unique_parameters(*nets: nn.Module) -> list[nn.Parameter]:
+    """Return the nets' trainable parameters, shared ones once."""
+    return list({id(p): p for net in nets for p in net.parameters() if p.requires_grad}.values())
+
+
+def description(vocabulary: Vocabulary, ids: Tensor) -> str:
+    """Return tokens (T,) as text: "label: words"."""
+    label, words = vocabulary.decode(ids.tolist())
+    return f"{label or 'unlabelled'}: {' '.join(words)}"

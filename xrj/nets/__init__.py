@@ -1,0 +1,1 @@
+"""Layers only: no training loop, no configuration, no data."""

@@ -1,0 +1,260 @@
+"""One training run: a stage under a name."""
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+import wandb
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+
+from xrj import __version__
+from xrj.build import build_data, build_module, net_specs
+from xrj.callbacks.checkpoint import (
+    AtomicCheckpointIO,
+    StageCheckpoint,
+    StatelessRandom,
+    check_checkpoint,
+)
+from xrj.callbacks.pictures import Pictures
+from xrj.callbacks.progress import EpochLines
+from xrj.config import STAGES, check, identity, plain
+from xrj.datamodules.datamodule import IUXRayDataModule
+from xrj.errors import ConfigError
+from xrj.files import locked, read_json, remove_temporaries, sha256_json, write_json
+from xrj.handover import Kept, StageExport, check_fit, load_export, write_export
+from xrj.modules.base import StageModule
+from xrj.seeding import derive
+
+LAUNCHERS = ("SLURM_NTASKS", "LOCAL_RANK", "TORCHELASTIC_RUN_ID")
+"""Environment variables of launchers that start the ranks themselves."""
+
+
+# Lightning names devices and advertises packages. Set at import, as the filters below: spawned ranks
+# import this module, too.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+for message in (
+    # The data are a memory map: worker processes would only add overhead.
+    ".*does not have many workers",
+    # Small data: fewer batches an epoch than steps between two rows of the log.
+    "The number of training batches",
+    # Nets of earlier stages are frozen in evaluation mode on purpose.
+    r"Found \d+ module\(s\) in eval mode",
+    # Every rank validates on the whole split, so there is nothing to reduce.
+    r"It is recommended to use `self\.log\(.*sync_dist=True",
+    # Lightning 2.6 asks torch in a way that torch 2.13 calls old.
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+):
+    warnings.filterwarnings("ignore", message)
+
+
+def train(cfg: DictConfig) -> dict[str, float]:
+    """Train one stage, or continue it, or find it done.
+
+    Returns:
+        The validation measures of the first kept epoch.
+
+    Raises:
+        UserError: The configuration, the data, the parents or the run folder do not allow it.
+    """
+    check(cfg)
+    folder = Path(cfg.runs) / cfg.name / cfg.stage
+    parents = {stage: load_export(Path(cfg.parents[stage]), stage) for stage in STAGES[cfg.stage]}
+    if _rank() > 0:
+        return _train_locked(cfg, folder, parents)
+    with locked(folder / ".lock", wait=False) as obtained:
+        if not obtained:
+            raise ConfigError(
+                f"{folder}: another process trains there; wait for it or choose another name="
+            )
+        remove_temporaries(folder)
+        return _train_locked(cfg, folder, parents)
+
+
+def _train_locked(
+    cfg: DictConfig, folder: Path, parents: Mapping[str, StageExport]
+) -> dict[str, float]:
+    lineage = {stage: export.hash for stage, export in parents.items()}
+    settings = {**identity(cfg), **{f"parents.{stage}": value for stage, value in lineage.items()}}
+    _check_settings(folder, settings)
+    if (folder / "export" / "stage.json").exists():
+        done = load_export(folder, cfg.stage)
+        print(f"{cfg.stage}: done, {done.folder}")
+        return _measures(done)
+
+    torch.use_deterministic_algorithms(cfg.trainer.deterministic, warn_only=True)
+    data = build_data(cfg)
+    data.prepare_data()
+    data.setup("fit")
+    if not parents and _rank() == 0:
+        print(data.table.counts.table())
+    for export in parents.values():
+        check_fit(
+            export,
+            dims=plain(cfg.dims),
+            vocabulary=data.vocabulary,
+            split_hash=data.split_hash,
+            parents=lineage,
+        )
+    torch.manual_seed(derive(cfg.seed, cfg.stage, "start"))
+    module = build_module(cfg, data, parents)
+    if cfg.trainer.compile:
+        for net in module.children():
+            net.compile()
+    if cfg.trainer.channels_last:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    if _rank() == 0:
+        write_json(folder / "run.json", {"version": __version__, "settings": settings})
+    _fit(cfg, folder, module, data, lineage)
+    return _measures(load_export(folder, cfg.stage))
+
+
+def _measures(export: StageExport) -> dict[str, float]:
+    first = next(iter(export.info["selections"].values()))
+    return dict(first["metrics"])
+
+
+def _rank() -> int:
+    """Return this process' place among those that a launcher has started, 0 where none has."""
+    return int(rank_zero_only.rank)  # type: ignore[attr-defined]  # set on the function
+
+
+def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Check that the run folder is new or was started with these settings.
+
+    Raises:
+        ConfigError: It was started with others.
+    """
+    path = folder / "run.json"
+    if not path.exists():
+        return
+    old = read_json(path)["settings"]
+    changed = sorted(key for key in {*old, *settings} if old.get(key) != settings.get(key))
+    if changed:
+        key = changed[0]
+        more = f" and {len(changed) - 1} more settings" if changed[1:] else ""
+        raise ConfigError(
+            f"{folder}: was started with {key}={old.get(key)}, now {key}={settings.get(key)}{more}; "
+            "choose another name=, or remove the folder to start over"
+        )
+
+
+def _fit(
+    cfg: DictConfig,
+    folder: Path,
+    module: StageModule,
+    data: IUXRayDataModule,
+    lineage: Mapping[str, str],
+) -> None:
+    checkpoint = folder / "last.ckpt"
+    export = partial(
+        _export,
+        folder / "export",
+        stage=cfg.stage,
+        nets=net_specs(module),
+        dims=plain(cfg.dims),
+        vocabulary=data.vocabulary,
+        split_hash=data.split_hash,
+        parents=lineage,
+        data=plain(cfg.data),
+    )
+    interactive = Console().is_terminal
+    callbacks: list[pl.Callback] = [
+        StatelessRandom(partial(derive, cfg.seed, cfg.stage, "batch")),
+        Pictures(folder / "pictures", cfg.logger.pictures_every),
+        RichProgressBar(leave=True) if interactive else EpochLines(cfg.stage),
+        *(
+            hydra.utils.instantiate(extra, _convert_="all")
+            for extra in cfg.trainer.callbacks.values()
+        ),
+        StageCheckpoint(checkpoint, export),
+    ]
+    resume = checkpoint.exists()
+    if resume:
+        check_checkpoint(checkpoint)
+        if _rank() == 0:
+            print(f"{cfg.stage}: continues from {checkpoint}")
+    on_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
+    trainer = pl.Trainer(
+        accelerator=cfg.trainer.accelerator,
+        devices=plain(cfg.trainer.devices)
+        if OmegaConf.is_config(cfg.trainer.devices)
+        else cfg.trainer.devices,
+        num_nodes=cfg.trainer.num_nodes,
+        strategy=_strategy(cfg, module),
+        precision=cfg.trainer.precision,
+        sync_batchnorm=cfg.trainer.sync_batchnorm and on_gpu,  # torch has none for the CPU
+        max_epochs=cfg[cfg.stage].max_epochs,
+        callbacks=callbacks,
+        logger=_loggers(cfg, folder),
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+        enable_checkpointing=False,
+        enable_progress_bar=interactive,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+    )
+    try:
+        trainer.fit(
+            module, datamodule=data, ckpt_path=checkpoint if resume else None, weights_only=True
+        )
+    finally:
+        wandb.finish()
+
+
+def _export(folder: Path, kept: Mapping[str, Kept], **description: Any) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    write_export(folder, kept=kept, **description)
+
+
+def _strategy(cfg: DictConfig, module: StageModule) -> str:
+    """Choose how devices work together.
+
+    Ranks are spawned from this process, which, unlike relaunching the script, works within a
+    multirun; where a launcher has started them, each is one rank. Stages whose optimisers take
+    turns leave parameters unused in each backward pass.
+    """
+    devices = cfg.trainer.devices
+    many = cfg.trainer.num_nodes > 1 or devices not in (1, "1", [0])
+    if devices in ("auto", -1, "-1"):
+        many = cfg.trainer.num_nodes > 1 or torch.cuda.device_count() > 1
+    if not many:
+        return "auto"
+    base = "ddp" if any(name in os.environ for name in LAUNCHERS) else "ddp_spawn"
+    return f"{base}_find_unused_parameters_true" if module.adversarial else base
+
+
+def _loggers(cfg: DictConfig, folder: Path) -> list[Logger]:
+    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
+    mode = os.environ.get("WANDB_MODE", cfg.logger.wandb)
+    if mode != "disabled":
+        os.environ.setdefault("WANDB_SILENT", "true")
+        wandb.setup()  # silent from here on, not only once a run has begun
+        whole = plain(cfg)
+        loggers.append(
+            WandbLogger(
+                project=cfg.logger.project,
+                name=f"{cfg.name}/{cfg.stage}",
+                id=sha256_json([str(folder.resolve()), identity(cfg)])[:16],
+                group=cfg.name,
+                job_type=cfg.stage,
+                save_dir=folder,
+                mode=mode,
+                resume="allow",
+                config=whole,
+            )
+        )
+    return loggers

@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 demo: install ## Make sample X-rays, train every stage small, justify test X-rays, name the report
 	$(BIN)/python train.py -m stage=arae,gan1,gan2,inverse experiment=demo
-	$(BIN)/python infer.py task=report experiment=demo
+	$(BIN)/python infer.py task=report name=demo
 
 test: export OMP_NUM_THREADS := 1
 test: lint types ## Lint, check types and run the quick tests

@@ -5,13 +5,14 @@ from omegaconf import DictConfig
 
 from xrj.command import run_command, user_errors
 from xrj.config import register
-from xrj.run import train
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @user_errors
 def main(cfg: DictConfig) -> None:
     """Train what the configuration says."""
+    from xrj.run import train  # only now: help and mistaken flags need not wait for torch
+
     train(cfg)
 
 

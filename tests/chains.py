@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import yaml
 from hydra import compose, initialize_config_dir
 
 from xrj.build import build_data, build_module, net_specs
 from xrj.config import STAGES, plain, register
 from xrj.handover import Kept, load_export, write_export
+from xrj.justify.mapping import MappingSettings
 
 CONF = Path(__file__).parents[1] / "conf"
 SMALL, LARGE = 16, 64
@@ -51,3 +53,9 @@ def write_chain(runs: Path, name: str, cache: Path) -> None:
             data=plain(cfg.data),
         )
         exports[stage] = load_export(runs / name / stage, stage)
+
+
+def mapping_settings(**changes) -> MappingSettings:
+    """Return the mapping's settings as configured, a few iterations, with some changed."""
+    config = yaml.safe_load((CONF / "mapping" / "default.yaml").read_text())
+    return MappingSettings(**config | {"steps": 5, "tries": 5} | changes)

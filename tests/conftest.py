@@ -80,3 +80,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; name its folder in XRJ_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chain_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the runs folder of an untrained chain `tiny`; its phantom lies in `cache` beside it."""
+    from tests.chains import write_chain
+
+    folder = tmp_path_factory.mktemp("chain")
+    write_chain(folder / "runs", "tiny", folder / "cache")
+    return folder / "runs"

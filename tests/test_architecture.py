@@ -25,6 +25,7 @@ ORDER = (
     "evaluate",
     "study",
     "web",
+    "tasks",
     "callbacks",
     "command",
     "run",

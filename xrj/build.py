@@ -36,8 +36,6 @@ def build_data(cfg: DictConfig) -> IUXRayDataModule:
     settings, dims = cfg[cfg.stage], cfg.dims
     resolution = dims.large if cfg.stage == "gan2" else dims.small
     data = plain(cfg.data)
-    crop = {"_target_": "albumentations.RandomCrop", "height": resolution, "width": resolution}
-    data["augmentations"].append(crop)
     data["labels"] = _label_rules(data["labels"])
     return IUXRayDataModule(
         **data,
@@ -156,7 +154,19 @@ def _build_gan1(
         "size": cfg.dims.small,
         "channels": CHANNELS,
     }
-    return Gan1Module(generator=build_net(generator), **shared)
+    noise_encoder = {
+        "net": "NoiseEncoder",
+        "noise": cfg.dims.noise,
+        "width": settings["width"],
+        "size": cfg.dims.small,
+        "channels": CHANNELS,
+    }
+    return Gan1Module(
+        generator=build_net(generator),
+        noise_encoder=build_net(noise_encoder) if settings["anchor"] else None,
+        **_pick(settings, "anchor divergence"),
+        **shared,
+    )
 
 
 def _build_gan2(

@@ -95,7 +95,7 @@ class AraeConfig:
 
 @dataclass
 class GanConfig:
-    """Stage `gan1`; see `AdversarialModule`."""
+    """Both stages of the text-to-image GAN; see `AdversarialModule`."""
 
     batch_size: int = MISSING
     max_epochs: int = MISSING
@@ -104,6 +104,14 @@ class GanConfig:
     halve_at: list[float] = MISSING
     average: float = MISSING
     condition_on_noise: bool = MISSING
+
+
+@dataclass
+class Gan1Config(GanConfig):
+    """Stage `gan1`; see `Gan1Module`."""
+
+    anchor: float = MISSING
+    divergence: float = MISSING
 
 
 @dataclass
@@ -227,7 +235,7 @@ class TrainConfig:
     dims: DimsConfig = MISSING
     data: DataConfig = MISSING
     arae: AraeConfig = MISSING
-    gan1: GanConfig = MISSING
+    gan1: Gan1Config = MISSING
     gan2: Gan2Config = MISSING
     inverse: InverseConfig = MISSING
     trainer: TrainerConfig = MISSING

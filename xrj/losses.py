@@ -86,6 +86,14 @@ def mean_square(a: Tensor, b: Tensor) -> Tensor:
     return F.mse_loss(a, b)
 
 
+def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of N(mean, variance) from N(0, 1), a sample's mean.
+
+    Kingma & Welling 2014, appendix B, summed over dimensions (B, n).
+    """
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+
+
 def alternative_diagnosis(label_logits: Tensor, target: int) -> Tensor:
     """Return L_alt_diagnosis of eq. 2 for each sample: -log p(d'), over the label tokens, (B,)."""
     return -F.log_softmax(label_logits, dim=1)[:, target]

@@ -113,7 +113,7 @@ def _train_locked(
         for net in module.children():
             net.compile()
     if cfg.trainer.channels_last:
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        module.to(memory_format=torch.channels_last)
     if _rank() == 0:
         write_json(folder / "run.json", {"version": __version__, "settings": settings})
     _fit(cfg, folder, module, data, lineage)

@@ -19,14 +19,7 @@ from xrj.errors import ConfigError, DataError
 from xrj.evaluate.interpolation import as_text as walk_text
 from xrj.evaluate.interpolation import interpolate as interpolate_captions
 from xrj.evaluate.readings import balanced_rows, read_test_split
-from xrj.evaluate.summary import (
-    Summary,
-    measure_meter,
-    summarise_captions,
-    summarise_ctr,
-    summarise_diagnosis,
-    summarise_mapping,
-)
+from xrj.evaluate.summary import summarise
 from xrj.evaluate.table import as_text, measures
 from xrj.files import write_json
 from xrj.handover import load_export
@@ -120,6 +113,7 @@ def justify_images(cfg: DictConfig) -> None:
 
 def report(cfg: DictConfig) -> None:
     """Measure a chain on its test split and show some of its justifications."""
+    lexicon = Lexicon.from_config(plain(cfg.lexicon))
     model = _load(cfg)
     data = build_evaluation_data(model.exports["inverse"], plain(cfg.data), "images")
     out = Path(cfg.out).expanduser() if cfg.out else Path(cfg.runs) / cfg.name / "report"
@@ -140,16 +134,13 @@ def report(cfg: DictConfig) -> None:
         justifications.append(justify(model, read_image(path), path, settings, cfg.seed))
         if len(sheets) < cfg.count:
             sheets.append(write_justification(justifications[-1], model, out / name, truth=label))
-    summary = Summary(
-        diagnosis=summarise_diagnosis(readings),
-        captions=summarise_captions(readings, Lexicon.from_config(plain(cfg.lexicon))),
-        mapping=summarise_mapping(justifications),
-        ctr=summarise_ctr(
-            justifications,
-            model.labels,
-            plain(cfg.ctr_direction),
-            measure_meter(readings.frame, data.path / "truth.csv"),
-        ),
+    summary = summarise(
+        readings,
+        justifications,
+        labels=model.labels,
+        lexicon=lexicon,
+        ctr_direction=plain(cfg.ctr_direction),
+        truth=data.path / "truth.csv",
     )
     command = _command(cfg)
     write_json(

@@ -156,7 +156,7 @@ class IUXRayDataModule(pl.LightningDataModule):
 
     @property
     def table(self) -> Table:
-        """All images and texts with captions and split; unreadable images are left out."""
+        """All images and texts with captions and split; batches leave out unreadable images."""
         if self._table is None:
             self._table = build_table(
                 self._collection(),
@@ -246,7 +246,7 @@ class IUXRayDataModule(pl.LightningDataModule):
     # Batches
 
     def setup(self, stage: str) -> None:
-        """Read the table and open the cache that `prepare_data` has filled."""
+        """Open the cache that `prepare_data` has filled."""
         if self.content == "images":
             self._cache(self.resolution)
 

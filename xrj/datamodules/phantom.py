@@ -10,13 +10,13 @@ import argparse
 import ctypes
 import os
 import shutil
-import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from xrj.datamodules.phantom_study import TRUTH_COLUMNS, Study, draw_study, rend
 from xrj.errors import DataError, UserError
 from xrj.files import locked, read_json, sha256_file, write_json
 
-VERSION = 2  # of the pictures and texts that a seed gives
+VERSION = 3  # of the pictures and texts that a seed gives
 
 
 def write_phantom(
@@ -130,7 +130,7 @@ def _fill(
         if workers > 1:
             # Forked from a clean server: the caller may already run threads of torch or OpenCV.
             context = get_context("forkserver")
-            context.set_forkserver_preload([__name__])
+            context.set_forkserver_preload(["xrj.datamodules.phantom_study"])
             pool = stack.enter_context(ProcessPoolExecutor(workers, context, _start_worker))
             results = pool.map(work, studies, chunksize=8)
         for part in track(
@@ -156,14 +156,21 @@ def _fill(
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_caller, daemon=True).start()
     with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        # PR_SET_PDEATHSIG: end with the server of the pool, which ends with a killed caller.
-        libc.prctl(1, signal.SIGKILL)
         # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD: keep the memory of the temporary planes; giving each
         # back to the system and fetching it again takes a third of the time.
-        libc.mallopt(-1, 1 << 29)
-        libc.mallopt(-3, 1 << 26)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 1 << 29)
+        mallopt(-3, 1 << 26)
+
+
+def _end_with_caller() -> None:
+    """End this worker when its caller is killed; it would wait for work for ever."""
+    caller = parent_process()
+    if caller is not None:
+        caller.join()
+        os._exit(1)
 
 
 def _save(study: Study, *, folder: Path, seed: int, size: int) -> list[dict[str, Any]]:

@@ -33,10 +33,10 @@ class Truth:
     thorax_right: float
 
 
-def heart_ellipses(patient: Patient, acquisition: Acquisition) -> tuple[Ellipse, Ellipse]:
-    """Return the left ventricle and the right atrium, whose outline has exactly the true width."""
+def _heart(patient: Patient, acquisition: Acquisition) -> tuple[Ellipse, Ellipse, Ellipse]:
+    """Return left ventricle, right atrium and outflow; the first two end at the true borders."""
     width = 2 * patient.thorax * patient.ctr
-    centre = heart_offset(acquisition)
+    centre = _heart_shift(acquisition)
     right, left = centre - patient.heart_right * width, centre + (1 - patient.heart_right) * width
     floor = patient.dome + patient.dome_step - acquisition.expiration
     grown = width / 12.0
@@ -47,10 +47,21 @@ def heart_ellipses(patient: Patient, acquisition: Acquisition) -> tuple[Ellipse,
     ventricle = Ellipse(left - half, floor + 2.6 - drop, a, b, 0.36 * width, tilt)
     radius = 0.26 * width
     atrium = Ellipse(right + radius, floor - 2.4 - 0.14 * width, radius, 0.36 * width, 0.34 * width)
-    return ventricle, atrium
+    # The upper left border, between the pulmonary trunk and the ventricle.
+    top, foot = (patient.pedicle - 0.6, 9.8), (ventricle.x + 0.3 * a, ventricle.y - 0.02 * b)
+    slant = math.atan2(foot[1] - top[1], foot[0] - top[0])
+    reach = math.dist(top, foot) / 2 + 0.8
+    middle = ((top[0] + foot[0]) / 2, (top[1] + foot[1]) / 2)
+    return ventricle, atrium, Ellipse(*middle, reach, 0.5 * b, 3.2, slant)
 
 
-def heart_offset(acquisition: Acquisition) -> float:
+def heart_thickness(patient: Patient, acquisition: Acquisition, x: Plane, y: Plane) -> Plane:
+    """Length of the heart along the rays; its outline reaches exactly from border to border."""
+    ventricle, atrium, outflow = (part.thickness(x, y) for part in _heart(patient, acquisition))
+    return np.hypot(np.hypot(ventricle, atrium), outflow)
+
+
+def _heart_shift(acquisition: Acquisition) -> float:
     """How far turning the patient moves the heart, which lies in front of the axis."""
     return float(3.5 * math.sin(acquisition.rotation))
 
@@ -61,7 +72,7 @@ def frontal_truth(patient: Patient, acquisition: Acquisition) -> Truth:
     def place(x: float) -> float:
         return (x + acquisition.field / 2 + acquisition.shift_x) / acquisition.field
 
-    width, middle = 2 * patient.thorax * patient.ctr, heart_offset(acquisition)
+    width, middle = 2 * patient.thorax * patient.ctr, _heart_shift(acquisition)
     left, right = half_widths(patient)
     return Truth(
         ctr=patient.ctr,
@@ -100,11 +111,8 @@ def render_frontal(patient: Patient, acquisition: Acquisition, size: int) -> npt
     marks = draw_findings(patient, acquisition, x, y, size)
     air = air * (1 - marks.fluid)
     lung = air > 0
-    ventricle, atrium = heart_ellipses(patient, acquisition)
-    heart = np.hypot(ventricle.thickness(x, y), atrium.thickness(x, y))
-    heart = np.hypot(heart, _outflow(patient, ventricle).thickness(x, y))
-    middle = np.float32(heart_offset(acquisition) * 0.5)
-    vessels = _great_vessels(patient, ventricle, x - middle, y)
+    heart = heart_thickness(patient, acquisition, x, y)
+    vessels = _great_vessels(patient, acquisition, x, y)
     tree = _vessel_tree(acquisition, size, rng) * (1.5 * patient.vessels)
     air = np.maximum(air - np.maximum(heart, vessels) - (tree + marks.tissue) * lung, 0)
 
@@ -159,29 +167,16 @@ def _lungs(
     return result
 
 
-def _outflow(patient: Patient, ventricle: Ellipse) -> Ellipse:
-    """The upper left border of the heart, between the pulmonary trunk and the ventricle."""
-    top, foot = (
-        (patient.pedicle - 0.6, 9.8),
-        (ventricle.x + 0.30 * ventricle.a, ventricle.y - 0.02 * ventricle.b),
-    )
-    long = math.dist(top, foot) / 2 + 0.8
-    tilt = math.atan2(foot[1] - top[1], foot[0] - top[0])
-    return Ellipse(
-        (top[0] + foot[0]) / 2, (top[1] + foot[1]) / 2, long, 0.5 * ventricle.b, 3.2, tilt
-    )
-
-
-def _great_vessels(patient: Patient, ventricle: Ellipse, x: Plane, y: Plane) -> Plane:
+def _great_vessels(patient: Patient, acquisition: Acquisition, x: Plane, y: Plane) -> Plane:
     """Upper mediastinum, aortic knob, pulmonary trunk and hila."""
+    x = x - np.float32(0.5 * _heart_shift(acquisition))
+    base = _heart(patient, acquisition)[0].y
     p = patient.pedicle
     reach = ramp((y - 6.5) / 5.0)
     edge_left, edge_right = p + 0.5 * reach, p + 0.4 + 0.5 * reach
     edge = np.where(x > 0, edge_left, edge_right).astype(np.float32)
     thickness = (
-        11
-        * np.maximum(1 - (x / edge) ** 2, 0) ** np.float32(0.75)
-        * ramp((ventricle.y + 1 - y) / 4)
+        11 * np.maximum(1 - (x / edge) ** 2, 0) ** np.float32(0.75) * ramp((base + 1 - y) / 4)
     )
     knob = Ellipse(p + 0.75, 7.4, patient.aorta, patient.aorta * 1.1, 2.6)
     descending = (

@@ -54,11 +54,11 @@ EFFUSION = (
 )
 NODULE = (
     "There is a nodule in the {side} lung.",
-    "A small nodule in the {side} lung cannot be excluded.",
+    "Possible nodule in the {side} lung.",
 )
 OPACITY = (
-    "There is an opacity in the {side} lung base.",
-    "Opacity in the {side} lung base, possible atelectasis or infiltrate.",
+    "There is opacity in the {side} lung base.",
+    "Opacity in the {side} lung base, atelectasis or infiltrate cannot be excluded.",
 )
 GRANULOMA = ("There is a calcified granuloma in the {side} lung.",)
 PACEMAKER = ("There is a {side} pacemaker with stable leads.", "A {side} pacemaker is seen.")
@@ -77,10 +77,6 @@ BONES = (
     "The XXXX are intact.",
 )
 VESSELS = ("Pulmonary vascularity is normal.", "The pulmonary vasculature is within normal limits.")
-CONGESTION = (
-    "Pulmonary vascularity appears normal.",
-    "The pulmonary vasculature is within normal limits.",
-)
 INDICATIONS = (
     "Chest pain.",
     "XXXX-year-old with dyspnea.",

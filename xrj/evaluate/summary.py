@@ -145,6 +145,35 @@ class Summary:
         }
 
 
+def summarise(
+    readings: Readings,
+    justifications: Sequence[Justification],
+    *,
+    labels: Sequence[str],
+    lexicon: Lexicon,
+    ctr_direction: Mapping[str, int],
+    truth: Path,
+) -> Summary:
+    """Measure all of it.
+
+    Args:
+        readings: Of the whole test split.
+        justifications: Of those of its X-rays that were mapped.
+        labels: Of the chain.
+        lexicon: What counts as a statement in a caption.
+        ctr_direction: 1 for labels towards which the CTR should grow, -1 where it should shrink.
+        truth: Table of true CTRs; it need not exist.
+    """
+    return Summary(
+        diagnosis=summarise_diagnosis(readings),
+        captions=summarise_captions(readings, lexicon),
+        mapping=summarise_mapping(justifications),
+        ctr=summarise_ctr(
+            justifications, labels, ctr_direction, measure_meter(readings.frame, truth)
+        ),
+    )
+
+
 def summarise_diagnosis(readings: Readings) -> DiagnosisSummary:
     """Score the diagnoses of a split."""
     scores = diagnosis_report(readings.certainties, readings.targets)

@@ -59,7 +59,7 @@ def measures(summary: Summary) -> list[Measure]:
                 "Caption agrees with its label",
                 captions.agree,
                 _percent,
-                "of the captions whose words say how the heart is; "
+                "of the captions whose words state a label; "
                 f"{_count(captions.contradict)} contradict, {_count(captions.silent)} are silent",
             )
         )

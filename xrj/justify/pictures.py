@@ -49,7 +49,7 @@ def difference_map(reconstruction: UInt8, alternative: UInt8) -> DifferenceMap:
     largest = float(np.percentile(np.abs(difference), 99.5))
     limit = max(LEAST_LIMIT, 4 * math.ceil(largest / 4))
     opacity = np.clip(np.abs(difference) / limit, 0, 1)[..., None]
-    colour = np.where(difference[..., None] > 0, np.float32(BRIGHTER), np.float32(DARKER))
+    colour = np.where(difference[..., None] > 0, np.array(BRIGHTER), np.array(DARKER))
     mixed = (1 - opacity) * BASE * reconstruction[..., None] + opacity * colour
     return DifferenceMap(np.rint(mixed).astype(np.uint8), limit)
 

@@ -81,9 +81,17 @@ class AdversarialModule(StageModule):
         """Generate this stage's images from r."""
         raise NotImplementedError
 
-    def constraint(self, fake: Tensor, r: Tensor) -> dict[str, Tensor]:
+    def draw_noise(self, image: Tensor) -> Tensor:
+        """Return the noise of a training batch."""
+        return self.representation.sample_noise(len(image), self.device)
+
+    def constraint(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
         """Return further named terms of the generator's loss."""
         return {}
+
+    def generator_parameters(self) -> list[nn.Parameter]:
+        """Return what the generator's optimiser moves."""
+        return unique_parameters(self.generator)
 
     def exports(self) -> dict[str, nn.Module]:
         """Return the averaged generator."""
@@ -93,7 +101,7 @@ class AdversarialModule(StageModule):
         """Adam for the discriminator, then for the generator."""
         return [
             adam(self.discriminator.parameters(), self.rate),
-            adam(unique_parameters(self.generator), self.rate),
+            adam(self.generator_parameters(), self.rate),
         ]
 
     def on_train_epoch_start(self) -> None:
@@ -109,8 +117,7 @@ class AdversarialModule(StageModule):
         with torch.no_grad():
             code = self.encoder(batch["tokens"])
             wrong = self.encoder(batch["wrong_tokens"])
-        noise = self.representation.sample_noise(len(image), self.device)
-        r = self.representation.join(code, noise)
+        r = self.representation.join(code, self.draw_noise(image))
         wrong_r = self.representation.join(
             wrong, self.representation.sample_noise(len(image), self.device)
         )
@@ -128,7 +135,7 @@ class AdversarialModule(StageModule):
             self.descend(discriminator, loss_d)
         with self.toggled_optimizer(generator):
             loss_g = losses.generator_loss(judge(fake, right_condition))
-            terms = self.constraint(fake, r)
+            terms = self.constraint(fake, image)
             self.descend(generator, loss_g + sum(terms.values()))
         self.averaged.update_parameters(self.generator)
         self.log_dict(

@@ -36,7 +36,7 @@ class Gan2Module(AdversarialModule):
         images: Tensor = generator(r, self.small)
         return images
 
-    def constraint(self, fake: Tensor, r: Tensor) -> dict[str, Tensor]:
+    def constraint(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
         """Hold the large image to the small one it refines."""
         if self.consistency == 0:
             return {}

@@ -178,6 +178,32 @@ class GeneratorStage2(nn.Module):
         return torch.tanh(x)
 
 
+class NoiseEncoder(nn.Module):
+    """Mean and log variance of the noise that a small X-ray would be generated from.
+
+    Args:
+        noise: Width of the noise.
+        width: Channels of the first layer.
+        size: Side of the image.
+        channels: Image channels.
+    """
+
+    def __init__(self, noise: int, width: int, size: int, channels: int) -> None:
+        super().__init__()
+        ladder = [channels] + [width << i for i in range(halvings(size))]
+        self.layers = nn.Sequential(
+            *(down(a, b, nn.LeakyReLU(0.2), norm=i > 0) for i, (a, b) in enumerate(pairwise(ladder))),
+            nn.Flatten(),
+            nn.Linear(ladder[-1] * BASE * BASE, 2 * noise),
+        )
+        initialise_gan(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (B, C, size, size) in [-1, 1] to (B, 2n): means, then log variances."""
+        moments: Tensor = self.layers(image)
+        return moments
+
+
 class Discriminator(nn.Module):
     """D of either stage: is this image real, and does it go with this condition?
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from xrj.nets.image import Discriminator, GeneratorStage1, GeneratorStage2
+from xrj.nets.image import Discriminator, GeneratorStage1, GeneratorStage2, NoiseEncoder
 from xrj.nets.inverse import InverseMapping
 from xrj.nets.text import CodeCritic, CodeGenerator, TextDecoder, TextEncoder
 
@@ -18,6 +18,7 @@ NETS: Mapping[str, type[nn.Module]] = {
         CodeCritic,
         GeneratorStage1,
         GeneratorStage2,
+        NoiseEncoder,
         Discriminator,
         InverseMapping,
     )

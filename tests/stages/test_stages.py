@@ -1,0 +1,380 @@
+"""Every stage trains, keeps its best epoch, leaves its parents alone and hands over."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.tiny import EPOCHS
+from xrj.build import build_data, build_module
+from xrj.callbacks.checkpoint import StageCheckpoint
+from xrj.config import STAGES
+from xrj.errors import ConfigError, DataError, HandoverError
+from xrj.files import locked, sha256_file
+from xrj.handover import load_export
+from xrj.modules.base import Selection
+from xrj.run import train
+
+SELECTIONS = {
+    "arae": {"best": ("val/nll", min)},
+    "gan1": {"best": ("val/distance", min)},
+    "gan2": {"best": ("val/distance", min)},
+    "inverse": {
+        "ours_label": ("val/balanced_accuracy", max),
+        "ours_caption": ("val/cider", max),
+    },
+}
+RATES = {"arae": 0.01, "gan1": 0.002, "gan2": 0.002, "inverse": 0.002}
+
+
+def snapshot(folder):
+    return {path: sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def metrics(folder, version=0):
+    return pd.read_csv(folder / "logs" / f"version_{version}" / "metrics.csv")
+
+
+@pytest.fixture
+def build(tiny):
+    """Build a stage's module and its first training batch as the module sees it."""
+
+    def make(stage, *overrides):
+        cfg = tiny(stage, *overrides)
+        parents = {name: load_export(Path(cfg.parents[name]), name) for name in STAGES[stage]}
+        data = build_data(cfg)
+        data.prepare_data()
+        data.setup("fit")
+        torch.manual_seed(0)
+        module = build_module(cfg, data, parents)
+        batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+        return module, batch
+
+    return make
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_exports_what_the_next_needs(chain, stage):
+    export = load_export(chain / "runs/chain" / stage, stage)
+    assert set(export.info["selections"]) == set(SELECTIONS[stage])
+    assert set(export.info["parents"]) == set(STAGES[stage])
+    for parent, value in export.info["parents"].items():
+        assert load_export(chain / "runs/chain" / parent, parent).hash == value
+    for name in export.info["nets"]:
+        for selection in export.info["selections"]:
+            assert not export.net(name, selection).training
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_kept_epoch_is_the_one_with_the_best_measure(chain, stage):
+    folder = chain / "runs/chain" / stage
+    table = metrics(folder)
+    assert table["epoch"].max() == EPOCHS - 1
+    info = load_export(folder, stage).info
+    for name, (monitor, best) in SELECTIONS[stage].items():
+        values = table[monitor].dropna().tolist()
+        assert len(values) == EPOCHS
+        kept = info["selections"][name]
+        assert kept["monitor"] == monitor
+        assert kept["metrics"][monitor] == pytest.approx(best(values), rel=1e-6)
+        last = max(index for index, value in enumerate(values) if value == best(values))
+        assert kept["epoch"] == last + 1  # of equals the later
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_logs_hold_losses_measures_and_rates(chain, stage):
+    columns = set(metrics(chain / "runs/chain" / stage).columns)
+    expected = {
+        "arae": {"train/nll", "train/wasserstein", "val/token_accuracy", "val/label_accuracy"},
+        "gan1": {
+            "train/loss_d",
+            "train/loss_g",
+            "val/distance_normal",
+            "val/distance_cardiomegaly",
+        },
+        "gan2": {"train/loss_d", "train/loss_g", "train/consistency"},
+        "inverse": {"train/diagnosis", "train/cycle_img", "train/cycle_emb", "val/auroc"},
+    }
+    assert columns >= expected[stage] | {"rate", "epoch"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "rows", "size"), [("gan1", 2, 16), ("gan2", 3, 32), ("inverse", 2, 16)]
+)
+def test_pictures_are_drawn(chain, stage, rows, size):
+    folder = chain / "runs/chain" / stage / "pictures"
+    assert [path.name for path in folder.iterdir()] == [f"epoch{EPOCHS:04d}.png"]
+    with Image.open(folder / f"epoch{EPOCHS:04d}.png") as picture:
+        assert picture.size == (8 * (size + 2), rows * (size + 2))
+        assert picture.getextrema()[0] < 100
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_checkpoints_hold_nothing_but_tensors_and_plain_values(chain, stage):
+    path = chain / "runs/chain" / stage / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    assert checkpoint["epoch"] == EPOCHS - 1
+    kept = next(value for key, value in checkpoint["callbacks"].items() if "StageCheckpoint" in key)
+    assert set(kept["kept"]) == set(SELECTIONS[stage])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_rerun_says_done_and_changes_nothing(tiny, copy_of, capsys, stage):
+    folder = copy_of(stage)
+    before = snapshot(folder)
+    measures = train(tiny(stage))
+    assert f"{stage}: done, {folder}/export" in capsys.readouterr().out
+    assert measures == next(iter(load_export(folder, stage).info["selections"].values()))["metrics"]
+    assert snapshot(folder) == before
+
+
+def test_a_changed_setting_is_refused(tiny, copy_of):
+    folder = copy_of("gan1")
+    before = snapshot(folder)
+    with pytest.raises(
+        ConfigError, match=r"started with gan1\.width=4, now gan1\.width=5"
+    ) as caught:
+        train(tiny("gan1", "gan1.width=5"))
+    assert str(folder) in str(caught.value)
+    assert "choose another name=" in str(caught.value)
+    with pytest.raises(ConfigError, match="and 1 more settings"):
+        train(tiny("gan1", "gan1.width=5", "seed=1"))
+    assert snapshot(folder) == before
+
+
+def test_other_parents_are_a_changed_setting(tiny, copy_of, monkeypatch):
+    copy_of("gan1")
+    monkeypatch.setattr("xrj.handover.StageExport.hash", "other")
+    with pytest.raises(ConfigError, match=r"parents\.arae="):
+        train(tiny("gan1"))
+
+
+def test_a_mistake_does_not_claim_the_folder(tiny, tmp_path):
+    with pytest.raises(HandoverError, match=r"set dims\.embedding=16"):
+        train(tiny("gan1", "dims.embedding=8"))
+    with pytest.raises(HandoverError, match="another split"):
+        train(tiny("gan1", "data.split.seed=5"))
+    assert not (tmp_path / "runs/default/gan1/run.json").exists()
+
+
+def test_a_missing_parent_leaves_nothing_behind(tiny, tmp_path):
+    with pytest.raises(HandoverError, match=r"python train\.py stage=arae name=nobody first"):
+        train(tiny("gan1", "name=x", f"parents.arae={tmp_path}/runs/nobody/arae"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_second_process_is_refused(tiny, tmp_path):
+    lock = tmp_path / "runs/default/gan1/.lock"
+    with locked(lock, wait=False), pytest.raises(ConfigError, match="another process trains there"):
+        train(tiny("gan1"))
+
+
+def test_a_stale_temporary_is_removed(tiny, copy_of):
+    folder = copy_of("gan1")
+    stale = folder / ".last.ckpt.123.tmp"
+    stale.write_bytes(b"half")
+    train(tiny("gan1"))
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize("kind", ["pickle", "truncated", "empty", "text"])
+def test_a_foreign_checkpoint_is_refused_in_one_line(tiny, copy_of, kind, tmp_path):
+    folder = copy_of("gan1")
+    (folder / "export/stage.json").unlink()
+    path, evidence = folder / "last.ckpt", tmp_path / "executed"
+    if kind == "pickle":
+        torch.save({**torch.load(path, weights_only=True), "x": Evil(evidence)}, path)
+    elif kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-500])
+    else:
+        path.write_bytes(b"" if kind == "empty" else b"not a checkpoint")
+    with pytest.raises(DataError, match=re.escape(f"{path}: ")) as caught:
+        train(tiny("gan1"))
+    assert "\n" not in str(caught.value)
+    assert "remove it to start the stage over" in str(caught.value)
+    assert not evidence.exists()
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_frozen_parents_do_not_change(chain, stage):
+    weights = torch.load(chain / "runs/chain" / stage / "last.ckpt", weights_only=True)[
+        "state_dict"
+    ]
+    frozen = {"gan1": ["encoder"], "gan2": ["encoder", "stage1"]}
+    frozen["inverse"] = ["encoder", "decoder", "generator"]
+    for part in frozen.get(stage, []):
+        parent = "gan1" if part in ("stage1", "generator") else "arae"
+        name = "generator" if part == "stage1" else part
+        export = load_file(chain / "runs/chain" / parent / "export/best.safetensors")
+        original = {key: value for key, value in export.items() if key.startswith(f"{name}.")}
+        assert original
+        for key, value in original.items():
+            assert torch.equal(weights[key.replace(name, part, 1)], value), key
+
+
+def test_the_export_is_the_average_of_the_generator(chain):
+    state = torch.load(chain / "runs/chain/gan1/last.ckpt", weights_only=True)["state_dict"]
+    export = load_file(chain / "runs/chain/gan1/export/best.safetensors")
+    info = load_export(chain / "runs/chain/gan1", "gan1").info
+    for key, value in export.items():
+        part = key.removeprefix("generator.")
+        if info["selections"]["best"]["epoch"] == EPOCHS:
+            assert torch.equal(value, state[f"averaged.module.{part}"])
+        if value.dim() > 1:
+            assert not torch.equal(value, state[f"generator.{part}"])
+
+
+def test_the_average_follows_its_recursion(build):
+    module, batch = build("gan1", "gan1.average=0.5")
+    trainer = _trainer(6)
+    steps = []
+    original = module.training_step
+
+    def step(batch, index):
+        original(batch, index)
+        steps.append(module.generator.output.weight.detach().clone())
+
+    module.training_step = step
+    trainer.fit(module, _repeat(batch))
+    expected = steps[0]
+    for count, weight in enumerate(steps[1:], start=1):
+        decay = min(0.5, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * weight
+    torch.testing.assert_close(module.averaged.module.output.weight, expected)
+
+
+def test_without_average_the_generator_itself_is_kept(build):
+    module, batch = build("gan1", "gan1.average=0.0")
+    _trainer(3).fit(module, _repeat(batch))
+    for key, value in module.generator.state_dict().items():
+        assert torch.equal(module.averaged.module.state_dict()[key], value)
+
+
+class _Repeat(torch.utils.data.Dataset):
+    def __init__(self, batch):
+        self.batch = batch
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def _repeat(batch):
+    return torch.utils.data.DataLoader(_Repeat(batch), batch_size=None)
+
+
+class _History(pl.Callback):
+    def __init__(self):
+        self.rows = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.rows.append({key: float(value) for key, value in trainer.callback_metrics.items()})
+
+
+def _trainer(epochs, *callbacks):
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "loss"),
+    [("arae", "train/nll"), ("gan1", "train/loss_d"), ("gan2", "train/loss_d")]
+    + [("inverse", f"train/{name}") for name in ("diagnosis", "cycle_img", "cycle_emb")],
+)
+def test_losses_descend_on_one_batch(build, stage, loss):
+    module, batch = build(stage, f"{stage}.rate={RATES[stage]}", "inverse.halve_at=[]")
+    if stage == "inverse":  # parents that answer to r more than hardly trained ones do
+        for parameter in [*module.decoder.parameters(), module.generator.output.weight]:
+            parameter.mul_(8)
+    history = _History()
+    _trainer(40, history).fit(module, _repeat(batch))
+    values = [row[loss] for row in history.rows]
+    assert sum(values[-5:]) < 0.9 * sum(values[:5])
+
+
+def test_halving(build):
+    module, batch = build("gan1", "gan1.max_epochs=4", "gan1.rate=0.8", "gan1.halve_at=[0.5,0.75]")
+    history = _History()
+    _trainer(4, history).fit(module, _repeat(batch))
+    assert [row["rate"] for row in history.rows] == pytest.approx([0.8, 0.8, 0.4, 0.2])
+
+
+def test_noise_on_the_code_fades_with_all_batches_seen(build):
+    module, batch = build("arae")
+    _trainer(3).fit(module, _repeat(batch))
+    assert int(module.batches) == 3
+    assert "batches" in module.state_dict()
+
+
+def test_further_callbacks(tiny, tmp_path):
+    stop = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/distance, "
+    train(tiny("gan1", f"+trainer.callbacks.stop={stop} stopping_threshold: 1000}}"))
+    folder = tmp_path / "runs/default/gan1"
+    assert metrics(folder)["epoch"].max() == 0
+    assert load_export(folder, "gan1").info["selections"]["best"]["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "kept"),
+    [
+        ("min", [3.0, 1.0, 2.0], 2),
+        ("min", [3.0, 1.0, 1.0], 3),
+        ("max", [3.0, 3.0, 2.0], 2),
+        ("min", [float("nan"), 2.0, float("nan")], 2),
+        ("max", [float("nan"), float("nan")], 2),
+    ],
+)
+def test_of_equal_epochs_the_later_is_kept(mode, values, kept):
+    stage = SimpleNamespace(
+        selections={"best": Selection("val/x", mode)},
+        exports=lambda: {"net": torch.nn.Linear(1, 1)},
+    )
+    checkpoint = StageCheckpoint(None, None)
+    for epoch, value in enumerate(values):
+        trainer = SimpleNamespace(
+            sanity_checking=False,
+            current_epoch=epoch,
+            callback_metrics={"val/x": torch.tensor(value)},
+        )
+        checkpoint.on_validation_end(trainer, stage)
+    assert checkpoint.kept["best"]["epoch"] == kept
+
+
+def test_run_json_says_what_was_run(chain):
+    run = json.loads((chain / "runs/chain/inverse/run.json").read_text())
+    assert run["settings"]["inverse.width"] == 4
+    assert set(OmegaConf.create(run["settings"])) >= {"seed", "parents.arae", "parents.gan1"}
+
+
+def test_the_counts_are_printed_once_a_chain(tiny, capsys):
+    train(tiny("arae", "arae.max_epochs=1"))
+    assert capsys.readouterr().out.count("2,446") == 1
+    train(tiny("gan1", "gan1.max_epochs=1"))
+    printed = capsys.readouterr()
+    assert "2,446" not in printed.out + printed.err
+    assert printed.out.startswith("gan1: epoch 1/1, distance ")

@@ -1,0 +1,221 @@
+import dataclasses
+import re
+
+import pytest
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+from tests.tiny import ROOT, compose_train
+from xrj.build import build_representation
+from xrj.config import STAGES, TrainConfig, check, identity, plain
+from xrj.errors import ConfigError
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+SOURCES = sorted(
+    path.stem for path in (ROOT / "conf" / "data").glob("*.yaml") if path.stem != "_base"
+)
+
+
+@pytest.fixture(scope="module")
+def composed():
+    return compose_train("stage=gan1")
+
+
+@pytest.fixture
+def cfg(composed):
+    return composed.copy()
+
+
+@pytest.mark.parametrize("experiment", [None, *EXPERIMENTS])
+@pytest.mark.parametrize("source", SOURCES)
+def test_everything_composes(experiment, source):
+    cfg = compose_train(f"data={source}", *([f"experiment={experiment}"] if experiment else []))
+    assert cfg.data.source == source
+    for stage in STAGES:
+        cfg.stage = stage
+        check(cfg)
+        assert plain(cfg)  # resolves, nothing missing
+        settings = identity(cfg)
+        assert settings["stage"] == stage
+        assert any(key.startswith(f"{stage}.") for key in settings)
+
+
+def test_the_command_line_beats_the_experiment():
+    assert compose_train("experiment=demo").name == "demo"
+    cfg = compose_train("experiment=demo", "name=mine", "gan1.width=5")
+    assert (cfg.name, cfg.gan1.width) == ("mine", 5)
+
+
+def test_the_paper_is_followed_to_the_letter():
+    cfg = compose_train("experiment=paper")
+    dims = plain(cfg.dims)
+    assert (dims["embedding"], dims["noise"], dims["small"], dims["large"]) == (300, 100, 64, 256)
+    assert build_representation(dims).scale == 1
+    assert (cfg.arae.max_epochs, cfg.inverse.max_epochs) == (300, 100)
+    assert cfg.gan1.width == cfg.gan2.width == 96
+    assert cfg.gan1.condition_on_noise
+    assert str(cfg.gan2.reading) == "paper"
+    assert not cfg.gan2.skip
+    assert not cfg.gan2.lean
+    assert cfg.gan2.consistency == cfg.inverse.noise_weight == cfg.inverse.caption_weight == 0
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_a_noise_sweep_names_its_points_and_shares_the_arae(kind):
+    cfg = compose_train("experiment=noise_sweep", "dims.noise=50", f"dims.noise_kind={kind}")
+    assert cfg.name == f"noise/{kind}50"
+    assert cfg.parents.arae == "runs/default/arae"
+    assert cfg.parents.gan1 == f"runs/noise/{kind}50/gan1"
+    assert cfg.stage == "gan1"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("no_such_key=1", "Could not override 'no_such_key'"),
+        ("gan1.no_such_key=1", "Could not override 'gan1.no_such_key'"),
+        ("dims.noise=many", "dims.noise=many"),
+        ("gan2.reading=loose", "gan2.reading=loose"),
+        ("data=nowhere", "data/nowhere"),
+        ("experiment=nothing", "experiment/nothing"),
+    ],
+)
+def test_what_is_not_in_the_schema_does_not_compose(override, words):
+    with pytest.raises(ConfigCompositionException, match=re.escape(words)):
+        compose_train(override)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("stage", "gan3", "stage=gan3: unknown; choose one of arae, gan1, gan2, inverse"),
+        ("dims.small", 48, "dims.small=48"),
+        ("dims.large", 4, "dims.large=4"),
+        ("dims.large", 64, "dims.large=64: must exceed dims.small=64"),
+        ("gan1.batch_size", 0, "gan1.batch_size=0: must be at least 1"),
+        ("gan1.max_epochs", 0, "gan1.max_epochs=0: must be at least 1"),
+        ("gan1.width", 0, "gan1.width=0: must be at least 1"),
+        ("logger.wandb", "sometimes", "logger.wandb=sometimes: choose offline"),
+    ],
+)
+def test_numbers_that_cannot_run_are_refused(cfg, key, value, words):
+    OmegaConf.update(cfg, key, value)
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+        check(cfg)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "subprocess.run",
+        "torch.load",
+        "xrj.files.write_json",
+        "albumentations_evil.Crop",
+        "albumentations.core.serialization.load",
+        "pytorch_lightning.callbacks.model_checkpoint.shutil.rmtree",
+        "pytorch_lightning.callbacks.model_checkpoint.os.system",
+        "pytorch_lightning.Trainer",
+    ],
+)
+@pytest.mark.parametrize(
+    ("key", "wrap"),
+    [
+        ("trainer.callbacks", lambda node: {"x": node}),
+        ("trainer.callbacks", lambda node: {"x": {"_target_": "albumentations.Blur", "y": [node]}}),
+        ("data.augmentations", lambda node: [node]),
+    ],
+    ids=["callback", "nested", "augmentation"],
+)
+def test_targets_outside_the_allow_list_are_refused(cfg, target, key, wrap):
+    OmegaConf.update(cfg, key, wrap({"_target_": target}), force_add=True)
+    with pytest.raises(ConfigError, match=re.escape(f"_target_={target}: not allowed")):
+        check(cfg)
+
+
+def test_targets_of_the_allow_list_are_taken():
+    cfg = compose_train(
+        "data.augmentations=[{_target_: albumentations.Rotate, limit: 3}]",
+        "+trainer.callbacks.x={_target_: pytorch_lightning.callbacks.Timer}",
+    )
+    check(cfg)
+    assert len(cfg.data.augmentations) == len(cfg.trainer.callbacks) == 1
+
+
+def test_identity_ignores_where_things_lie_and_what_is_logged(composed):
+    first = identity(composed)
+    second = identity(
+        compose_train(
+            "stage=gan1",
+            "name=other",
+            "runs=/elsewhere",
+            "data.root=/data",
+            "data.csv=/data.csv",
+            "data.cache_dir=/cache",
+            "data.num_workers=2",
+            "logger.wandb=disabled",
+            "trainer.accelerator=cpu",
+            "+trainer.callbacks.x={_target_: pytorch_lightning.callbacks.Timer}",
+            "gan2.width=5",
+            "inverse.max_epochs=1",
+        )
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 1),
+        ("gan1.width", 5),
+        ("gan1.max_epochs", 2),
+        ("dims.noise", 7),
+        ("data.source", "manifest"),
+        ("data.split.seed", 3),
+        ("data.phantom.reports", 9),
+        ("data.augmentations", [{"_target_": "albumentations.Blur"}]),
+        ("trainer.devices", 2),
+        ("trainer.precision", "bf16-mixed"),
+    ],
+)
+def test_identity_holds_what_makes_the_weights(cfg, key, value):
+    before = identity(cfg)
+    OmegaConf.update(cfg, key, value, force_add=True)
+    changed = {name for name, now in identity(cfg).items() if before[name] != now}
+    assert changed == {key}
+
+
+def test_every_setting_has_its_value_in_conf():
+    """The schema types; every number is in conf/ (an optional path may be null)."""
+
+    def defaults(cls, path=""):
+        for field in dataclasses.fields(cls):
+            name = f"{path}{field.name}"
+            nested = OmegaConf.structured(cls)._metadata.object_type
+            assert nested is cls
+            if dataclasses.is_dataclass(field.type):
+                yield from defaults(field.type, f"{name}.")
+            else:
+                yield name, field.default
+
+    assert {default for _, default in defaults(TrainConfig)} == {"???", None}
+
+
+def test_slurm_composes():
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose(
+            "train",
+            ["cluster=slurm", "trainer.num_nodes=2", "hydra.launcher.tasks_per_node=4"],
+            return_hydra_config=True,
+        )
+    launcher = cfg.hydra.launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert launcher.submitit_folder == "runs/.submitit/%j"
+    assert (launcher.nodes, launcher.tasks_per_node, launcher.gpus_per_node) == (2, 4, 4)
+    assert launcher.array_parallelism == 1  # the stages of a chain wait for each other
+    assert launcher.max_num_timeout > 0  # a job that is queued again continues
+    assert "launcher" not in cfg

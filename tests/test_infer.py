@@ -1,0 +1,324 @@
+"""`infer.py` as a person uses it: files in, folders and one-line errors out."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+import infer
+from tests.chains import CONF
+from xrj.command import quote_paths, run_command
+from xrj.config import register
+from xrj.errors import ConfigError, DataError
+from xrj.files import sha256_json
+from xrj.tasks import find_images, run_task
+
+ROOT = Path(__file__).parents[1]
+QUICK = ["mapping.tries=1", "mapping.steps=2", "device=cpu"]
+
+
+@pytest.fixture
+def run(chain_runs, tmp_path, monkeypatch, capsys):
+    """Call infer.py in this process; return exit status, lines of stdout and of stderr."""
+
+    def call(*arguments, name="tiny"):
+        argv = ["infer.py", *arguments, f"name={name}", f"runs={chain_runs}", *QUICK]
+        monkeypatch.setattr(sys, "argv", argv)
+        monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf lies beside infer.py
+        monkeypatch.chdir(tmp_path)
+        register()
+        status = 0
+        try:
+            quote_paths("image", "out")
+            run_command(infer.main)
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out.splitlines(), captured.err.splitlines()
+
+    return call
+
+
+def write_xray(path, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (70, 60), dtype=np.uint8)
+    path.write_bytes(cv2.imencode(path.suffix.lower(), pixels)[1].tobytes())
+    return path
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_one_xray_gets_its_folder(run, tmp_path):
+    write_xray(tmp_path / "scan.png")
+    status, out, err = run("image=scan.png", "out=results")
+    assert (status, err) == (0, [])
+    assert out[-1] == "results/scan/justification.html"
+    assert files(tmp_path / "results") == ["scan"]
+    assert files(tmp_path / "results" / "scan") == [
+        *("alternative_16.png", "alternative_64.png", "difference.png", "justification.html"),
+        *("justification.json", "original.png", "reconstruction_16.png", "reconstruction_64.png"),
+    ]
+    record = json.loads((tmp_path / "results/scan/justification.json").read_text())
+    assert record["image"] == "scan.png"
+    assert record["reconstruction"] == {
+        "16": "reconstruction_16.png",
+        "64": "reconstruction_64.png",
+    }
+    assert record["alternative"]["xray"] == {"16": "alternative_16.png", "64": "alternative_64.png"}
+    assert record["model"]["name"] == "tiny"
+    assert files(tmp_path) == ["results", "scan.png"]  # nothing else is left behind
+
+
+def test_a_folder_skips_and_lists_what_is_broken(run, tmp_path):
+    write_xray(tmp_path / "in" / "a.png")
+    write_xray(tmp_path / "in" / "b.JPG", seed=1)
+    (tmp_path / "in" / "broken.jpeg").write_bytes(b"no picture")
+    (tmp_path / "in" / "notes.txt").write_text("not an X-ray")
+    status, out, err = run("image=in", "out=results")
+    assert status == 0
+    assert out[-1] == "results/index.html"
+    assert files(tmp_path / "results") == ["a", "b", "index.html"]
+    assert len(err) == 2
+    assert "in/broken.jpeg: neither PNG nor JPEG" in err[0]
+    assert "1 of 3" in err[1]
+    page = (tmp_path / "results" / "index.html").read_text()
+    assert "broken.jpeg" in page
+    assert "a/justification.html" in page
+
+
+def test_a_glob_names_equal_stems_apart(run, tmp_path):
+    for place in ("one/x.png", "two/x.png", "two/X.jpg", "two/y.gif"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        if not place.endswith("gif"):
+            write_xray(tmp_path / place)
+    status, _, _ = run("image=*/*.[pj]*g", "out=results")
+    assert status == 0
+    assert files(tmp_path / "results") == ["X-2", "index.html", "x", "x-3"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a b, (c)=1.png", "it's [1].png", "ümlaut & <b>.png", "index.html.png"]
+)
+def test_any_file_name_works(run, tmp_path, name):
+    write_xray(tmp_path / name)
+    status, out, err = run(f"image={name}", "out=results, too")
+    assert (status, err) == (0, [])
+    page = Path(out[-1])
+    assert page.name == "justification.html"
+    assert (tmp_path / page).is_file()
+    assert "<b>" not in (tmp_path / page).read_text()
+
+
+def test_a_rerun_replaces_and_other_folders_are_left_alone(run, tmp_path):
+    write_xray(tmp_path / "scan.png")
+    assert run("image=scan.png", "out=results")[0] == 0
+    (tmp_path / "results" / "scan" / "original.png").write_bytes(b"")
+    assert run("image=scan.png", "out=results")[0] == 0
+    assert (tmp_path / "results" / "scan" / "original.png").stat().st_size > 100
+    (tmp_path / "mine" / "scan").mkdir(parents=True)
+    (tmp_path / "mine" / "scan" / "thesis.txt").write_text("years of work")
+    status, _, err = run("image=scan.png", "out=mine")
+    assert status == 2
+    assert len(err) == 1
+    assert "mine/scan" in err[0]
+    assert files(tmp_path / "mine" / "scan") == ["thesis.txt"]
+    assert files(tmp_path / "mine") == ["scan"]
+
+
+def corrupt(path, content):
+    path.write_bytes(content)
+    return path.name
+
+
+def truncated(folder):
+    path = write_xray(folder / "cut.png")
+    return corrupt(path, path.read_bytes()[:200])
+
+
+BAD = {
+    "missing": (lambda folder: "nowhere.png", "nowhere.png"),
+    "empty file": (lambda folder: corrupt(folder / "empty.png", b""), "empty.png"),
+    "not an image": (lambda folder: corrupt(folder / "text.png", b"hello"), "text.png"),
+    "truncated": (truncated, "cut.png"),
+    "empty folder": (lambda folder: (folder / "none").mkdir() or "none", "none"),
+    "no match": (lambda folder: "*.tiff", "*.tiff"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_one_line_and_status_2(run, tmp_path, kind):
+    make, named = BAD[kind]
+    status, out, err = run(f"image={make(tmp_path)}", "out=results")
+    assert status == 2
+    assert out == []
+    assert len(err) == 1
+    assert err[0].startswith("error: ")
+    assert named in err[0]
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_folder_of_broken_files_is_one_line(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        corrupt(tmp_path / "in" / name, b"broken")
+    status, _, err = run("image=in", "out=results")
+    assert status == 2
+    assert len(err) == 1
+    assert "none of 2 files" in err[0]
+    assert "in/a.png" in err[0]
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["image=scan.png", "name=absent"], "stage=arae name=absent"),
+        (["image=scan.png", "selection=best"], "ours_label, ours_caption"),
+        (["image=scan.png", "device=warp"], "device=warp"),
+        (["image=scan.png", "mapping=none"], "mapping"),
+        (["image=scan.png", "mapping.tries=0"], "mapping.tries=0"),
+        (["image=scan.png", "mapping.rate=fast"], "mapping.rate"),
+        (["image=scan.png", "ctr_direction.normal=3"], "ctr_direction.normal=3"),
+        (["image=scan.png", "imagine=1"], "imagine"),
+        (["task=paint"], "task=paint"),
+        ([], "image"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2(run, tmp_path, monkeypatch, arguments, named):
+    write_xray(tmp_path / "scan.png")
+    kept = [
+        quick for quick in QUICK if quick.split("=")[0] not in {a.split("=")[0] for a in arguments}
+    ]
+    monkeypatch.setitem(globals(), "QUICK", kept)
+    name = next((a.split("=")[1] for a in arguments if a.startswith("name=")), "tiny")
+    status, _, err = run(*(a for a in arguments if not a.startswith("name=")), name=name)
+    assert status == 2
+    assert len(err) == 1
+    assert named in err[0]
+    assert files(tmp_path) == ["scan.png"]
+
+
+def test_a_changed_stage_is_refused(run, chain_runs, tmp_path):
+    write_xray(tmp_path / "scan.png")
+    shutil.copytree(chain_runs / "tiny", chain_runs / "changed", dirs_exist_ok=True)
+    stage = chain_runs / "changed" / "gan2" / "export" / "stage.json"
+    stage.write_text(stage.read_text().replace("stackgan", "paper"))
+    status, _, err = run("image=scan.png", name="changed")
+    assert status == 2
+    assert len(err) == 1
+    assert "gan2" in err[0]
+
+
+def test_report_measures_and_shows(run, chain_runs, tmp_path):
+    status, out, _ = run("task=report", "count=3", "mapped=4", "out=report")
+    assert status == 0
+    assert out[-1] == "report/index.html"
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    measured = summary["measures"]
+    assert measured["diagnosis"]["accuracy"]["n"] == 12
+    assert measured["mapping"]["success"]["n"] == 4
+    assert measured["ctr"]["meter_error"]["n"] == 12
+    assert measured["ctr"]["meter_error"]["value"] < 0.05
+    assert summary["data"]["split"] == "test"
+    assert summary["seed"] == 0
+    folders = [path for path in (tmp_path / "report").iterdir() if path.is_dir()]
+    assert len(folders) == 3
+    assert any("Balanced accuracy" in line for line in out)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "the true label is cardiomegaly" in page
+    assert "Balanced accuracy" in page
+
+
+def test_report_refuses_other_data(run, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("no phantom")
+    status, _, err = run("task=report", "data.root=other", "out=report")
+    assert status == 2
+    assert len(err) == 1
+    assert "other" in err[0]
+    assert not (tmp_path / "report").exists()
+
+
+def test_report_refuses_another_split(run, chain_runs, tmp_path):
+    """The recorded settings draw another split than the one that the stages were trained on."""
+    shutil.copytree(chain_runs / "tiny", chain_runs / "resplit", dirs_exist_ok=True)
+    parents = {}
+    for stage in ("arae", "gan1", "gan2", "inverse"):
+        path = chain_runs / "resplit" / stage / "export" / "stage.json"
+        info = json.loads(path.read_text())
+        del info["hash"]
+        info["data"]["split"]["seed"] = 5
+        info["parents"] = {parent: parents[parent] for parent in info["parents"]}
+        parents[stage] = sha256_json(info)
+        path.write_text(json.dumps(info | {"hash": parents[stage]}))
+    status, _, err = run("task=report", "out=report", name="resplit")
+    assert status == 2
+    assert len(err) == 1
+    assert "another" in err[0]
+
+
+def test_interpolate_prints_walks(run):
+    status, out, _ = run("task=interpolate", "count=2", "steps=3")
+    assert status == 0
+    assert [line[:8] for line in out if " from " in line] == ["1. from ", "2. from "]
+    assert sum(line.startswith("   0.50") for line in out) == 2
+
+
+def test_the_command_runs_on_its_own(chain_runs, tmp_path):
+    write_xray(tmp_path / "scan (1).png")
+    command = [sys.executable, str(ROOT / "infer.py"), "image=scan (1).png", "out=results"]
+    done = subprocess.run(
+        [*command, "name=tiny", f"runs={chain_runs}", *QUICK],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "results/scan (1)/justification.html"
+    assert files(tmp_path) == ["results", "scan (1).png"]
+
+
+def test_paper_chooses_the_letter():
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        paper = compose("infer", ["mapping=paper"]).mapping
+        default = compose("infer").mapping
+    assert (paper.line_search, paper.tolerance, paper.steps, paper.iterations) == (
+        False,
+        0,
+        100,
+        20,
+    )
+    assert paper.tries == 20
+    assert default.line_search
+
+
+def test_find_images_takes_a_file_a_folder_or_a_glob(tmp_path):
+    named = [write_xray(tmp_path / name) for name in ("b.png", "a.JPEG", "[1].png")]
+    assert find_images(str(named[2])) == [named[2]]
+    assert [path.name for path in find_images(str(tmp_path))] == ["[1].png", "a.JPEG", "b.png"]
+    assert find_images(str(tmp_path / "*.png")) == [tmp_path / "[1].png", tmp_path / "b.png"]
+    with pytest.raises(DataError, match="no such file"):
+        find_images(str(tmp_path / "c*"))
+
+
+def test_a_multirun_is_not_quoted(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["infer.py", "-m", "image=a.png,b.png"])
+    quote_paths("image")
+    assert sys.argv[2] == "image=a.png,b.png"
+
+
+def test_config_errors_are_user_errors():
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("infer", ["task=nothing"])
+    with pytest.raises(ConfigError, match="justify, report, interpolate"):
+        run_task(cfg)

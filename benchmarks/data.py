@@ -63,6 +63,7 @@ def train(root: Path, size: int, workers: int, folder: Path) -> dict[str, float]
         num_workers=workers,
         augmentations=[],
         wrong="other_label",
+        balance_labels=False,
         use_unlabelled_text=False,
         recombine=False,
         max_broken=1.0,

@@ -9,6 +9,7 @@ from torch import nn
 from xrj.config import CodeScale, plain
 from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.datamodules.vocabulary import Vocabulary
+from xrj.errors import ConfigError
 from xrj.handover import StageExport, check_fit
 from xrj.modules.arae import AraeModule
 from xrj.modules.base import StageModule
@@ -45,6 +46,7 @@ def build_data(cfg: DictConfig) -> IUXRayDataModule:
         resolution=resolution,
         batch_size=settings.batch_size,
         seed=cfg.seed,
+        balance_labels=cfg.stage in ("gan1", "gan2") and settings.balance_labels,
         recombine=cfg.arae.recombine,
     )
 
@@ -78,6 +80,7 @@ def build_evaluation_data(
         resolution=dims["small"],
         batch_size=1,
         seed=0,
+        balance_labels=False,
         recombine=False,
     )
     data.prepare_data()
@@ -139,7 +142,7 @@ def _adversarial(
         "vocabulary": vocabulary,
         "milestones": _milestones(settings),
         "seed": cfg.seed,
-        **_pick(settings, "rate average condition_on_noise"),
+        **_pick(settings, "rate average condition_on_noise anchor"),
     }
 
 
@@ -164,7 +167,7 @@ def _build_gan1(
     return Gan1Module(
         generator=build_net(generator),
         noise_encoder=build_net(noise_encoder) if settings["anchor"] else None,
-        **_pick(settings, "anchor divergence"),
+        divergence=settings["divergence"],
         **shared,
     )
 
@@ -185,9 +188,19 @@ def _build_gan2(
     return Gan2Module(
         generator=build_net(generator),
         stage1=parents["gan1"].net("generator"),
+        noise_encoder=_noise_encoder(parents["gan1"]) if settings["anchor"] else None,
         consistency=settings["consistency"],
         **shared,
     )
+
+
+def _noise_encoder(gan1: StageExport) -> nn.Module:
+    if "noise_encoder" not in gan1.info["nets"]:
+        raise ConfigError(
+            f"gan2.anchor: {gan1.folder} was trained with gan1.anchor=0 and reads no noise off "
+            "X-rays; set gan2.anchor=0"
+        )
+    return gan1.net("noise_encoder")
 
 
 def _build_inverse(

@@ -104,13 +104,14 @@ class GanConfig:
     halve_at: list[float] = MISSING
     average: float = MISSING
     condition_on_noise: bool = MISSING
+    anchor: float = MISSING
+    balance_labels: bool = MISSING
 
 
 @dataclass
 class Gan1Config(GanConfig):
     """Stage `gan1`; see `Gan1Module`."""
 
-    anchor: float = MISSING
     divergence: float = MISSING
 
 

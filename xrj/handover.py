@@ -85,7 +85,8 @@ class StageExport:
         selection = selection or next(iter(selections))
         if selection not in selections:
             raise HandoverError(
-                f"{self.folder}: keeps {', '.join(selections)}, not '{selection}'; choose one of these"
+                f"{self.folder}: keeps {', '.join(selections)}, not '{selection}'; "
+                "choose one of these"
             )
         entry = selections[selection]
         path = self.folder / entry["file"]
@@ -231,8 +232,8 @@ def check_fit(
         value = info["dims"][key] if dims is None else dims[key]
         if info["dims"][key] != value:
             raise HandoverError(
-                f"{export.folder}: stage '{stage}' has dims.{key}={info['dims'][key]}, not {value}; "
-                f"set dims.{key}={info['dims'][key]} or train '{stage}' under another name"
+                f"{export.folder}: stage '{stage}' has dims.{key}={info['dims'][key]}, "
+                f"not {value}; use that size or train '{stage}' under another name"
             )
     if vocabulary is not None and info["vocabulary"]["hash"] != vocabulary.hash:
         raise HandoverError(
@@ -241,8 +242,9 @@ def check_fit(
         )
     if split_hash is not None and info["split"] != split_hash:
         raise HandoverError(
-            f"{export.folder}: stage '{stage}' was trained on another split, so its training patients "
-            "may be test patients here; use the same data.split or train it under another name"
+            f"{export.folder}: stage '{stage}' was trained on another split, so its training "
+            "patients may be test patients here; use the same data.split or train it under "
+            "another name"
         )
     for parent, wanted in (parents or {}).items():
         found = info["parents"].get(parent)

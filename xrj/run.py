@@ -41,8 +41,8 @@ LAUNCHERS = ("SLURM_NTASKS", "LOCAL_RANK", "TORCHELASTIC_RUN_ID")
 """Environment variables of launchers that start the ranks themselves."""
 
 
-# Lightning names devices and advertises packages. Set at import, as the filters below: spawned ranks
-# import this module, too.
+# Lightning names devices and advertises packages. Set at import, as the filters below: spawned
+# ranks import this module, too.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 for message in (
     # The data are a memory map: worker processes would only add overhead.
@@ -145,8 +145,8 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         key = changed[0]
         more = f" and {len(changed) - 1} more settings" if changed[1:] else ""
         raise ConfigError(
-            f"{folder}: was started with {key}={old.get(key)}, now {key}={settings.get(key)}{more}; "
-            "choose another name=, or remove the folder to start over"
+            f"{folder}: was started with {key}={old.get(key)}, now {key}={settings.get(key)}"
+            f"{more}; choose another name=, or remove the folder to start over"
         )
 
 
@@ -239,9 +239,10 @@ def _strategy(cfg: DictConfig, module: StageModule) -> str:
 
 def _loggers(cfg: DictConfig, folder: Path) -> list[Logger]:
     loggers: list[Logger] = [CSVLogger(folder, name="logs")]
-    mode = os.environ.get("WANDB_MODE", cfg.logger.wandb)
-    if mode != "disabled":
+    if cfg.logger.wandb != "disabled":
+        mode = os.environ.get("WANDB_MODE", cfg.logger.wandb)
         os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ["WANDB_DIR"] = str(folder)  # a spawned rank finds its media's place only here
         wandb.setup()  # silent from here on, not only once a run has begun
         whole = plain(cfg)
         loggers.append(

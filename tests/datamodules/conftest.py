@@ -95,6 +95,7 @@ def make_datamodule(openi_root, tmp_path):
             "num_workers": 0,
             "augmentations": [],
             "wrong": "other_label",
+            "balance_labels": False,
             "use_unlabelled_text": True,
             "recombine": True,
             "max_broken": 0.1,

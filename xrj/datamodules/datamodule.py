@@ -68,6 +68,8 @@ class IUXRayDataModule(pl.LightningDataModule):
         num_workers: Loader processes.
         augmentations: Training transforms before the random crop, `_target_: albumentations.*`.
         wrong: `other_label` or `mixed`, see `datasets.ImageDataset`.
+        balance_labels: Repeat images of rare labels in an epoch of training, as often as brings
+            them closest to the most frequent one.
         use_unlabelled_text: Train the autoencoder on reports without label, too.
         recombine: Make the autoencoder's captions anew each epoch.
         max_broken: Share of images that may be unreadable.
@@ -95,6 +97,7 @@ class IUXRayDataModule(pl.LightningDataModule):
         num_workers: int,
         augmentations: Sequence[Mapping[str, Any]],
         wrong: Wrong,
+        balance_labels: bool,
         use_unlabelled_text: bool,
         recombine: bool,
         max_broken: float,
@@ -120,6 +123,7 @@ class IUXRayDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.augmentations = list(augmentations)
         self.wrong: Wrong = wrong
+        self.balance_labels = balance_labels
         self.use_unlabelled_text = use_unlabelled_text
         self.recombine = recombine
         self.max_broken = max_broken
@@ -238,6 +242,11 @@ class IUXRayDataModule(pl.LightningDataModule):
         cache, frame = self._images(split, self.resolution)
         augmentation = None
         if split == "train":
+            if self.balance_labels:
+                counts = frame["label"].value_counts()
+                frame = frame.loc[
+                    frame.index.repeat(frame["label"].map(counts.max() / counts).round())
+                ]
             augmentation = Augmentation(
                 self.augmentations, margin_size(self.resolution, self.margin), self.resolution
             )

@@ -124,7 +124,8 @@ def studies_of(archive: Path, seed: int) -> Iterator[Study]:
             raise DataError(f"{archive}/{name}: {error}") from error
         enlarged, severity, findings = read_mesh(seed, report.uid, report.mesh)
         ctr = draw_ctr(seed, report.uid, enlarged=enlarged, severity=severity)
-        label = "cardiomegaly" if enlarged else "normal" if report.mesh == ("normal",) else "other"
+        named = any(term.startswith("Cardiomegaly") for term in report.mesh)
+        label = "cardiomegaly" if named else "normal" if report.mesh == ("normal",) else "other"
         images: list[tuple[str, View]] = [
             (Path(image_id).name, "lateral" if index % 2 else "frontal")
             for index, image_id in enumerate(report.image_ids)

@@ -62,14 +62,17 @@ class StageModule(pl.LightningModule):
 
     def freeze_parents(self) -> None:
         """Take gradients off the frozen nets."""
-        for name in self.frozen:
-            getattr(self, name).requires_grad_(False).eval()
+        for net in self._frozen_nets():
+            net.requires_grad_(False).eval()
+
+    def _frozen_nets(self) -> list[nn.Module]:
+        return [net for name in self.frozen if (net := getattr(self, name)) is not None]
 
     def train(self, mode: bool = True) -> "StageModule":
         """Switch to training, but leave the frozen nets in evaluation mode."""
         super().train(mode)
-        for name in self.frozen:
-            getattr(self, name).eval()
+        for net in self._frozen_nets():
+            net.eval()
         return self
 
     def on_validation_start(self) -> None:

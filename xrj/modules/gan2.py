@@ -21,7 +21,7 @@ class Gan2Module(AdversarialModule):
         **adversarial: As `AdversarialModule`.
     """
 
-    frozen = ("encoder", "stage1")
+    frozen = ("encoder", "stage1", "noise_encoder")
 
     def __init__(self, *, stage1: nn.Module, consistency: float, **adversarial: Any) -> None:
         super().__init__(**adversarial)
@@ -36,12 +36,13 @@ class Gan2Module(AdversarialModule):
         images: Tensor = generator(r, self.small)
         return images
 
-    def constraint(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
-        """Hold the large image to the small one it refines."""
-        if self.consistency == 0:
-            return {}
-        reduced = F.adaptive_avg_pool2d(fake, self.small.shape[-1])
-        return {"consistency": self.consistency * losses.mean_square(reduced, self.small)}
+    def constraints(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
+        """Hold the large image to the small one it refines, and to those whose noise was read."""
+        terms = super().constraints(fake, image)
+        if self.consistency:
+            reduced = F.adaptive_avg_pool2d(fake, self.small.shape[-1])
+            terms["consistency"] = self.consistency * losses.mean_square(reduced, self.small)
+        return terms
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Return real X-rays above G2's images and the G1 images that these refine."""

@@ -32,7 +32,7 @@ def initialise_gan(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | UpConvolution):
             nn.init.normal_(layer.weight, 0.0, 0.02)
-            if getattr(layer, "bias", None) is not None:
+            if isinstance(layer.bias, Tensor):
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
@@ -55,6 +55,7 @@ class UpConvolution(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+        self.bias = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, h, w) to (B, outputs, 2h, 2w)."""
@@ -192,7 +193,10 @@ class NoiseEncoder(nn.Module):
         super().__init__()
         ladder = [channels] + [width << i for i in range(halvings(size))]
         self.layers = nn.Sequential(
-            *(down(a, b, nn.LeakyReLU(0.2), norm=i > 0) for i, (a, b) in enumerate(pairwise(ladder))),
+            *(
+                down(a, b, nn.LeakyReLU(0.2), norm=i > 0)
+                for i, (a, b) in enumerate(pairwise(ladder))
+            ),
             nn.Flatten(),
             nn.Linear(ladder[-1] * BASE * BASE, 2 * noise),
         )

@@ -1,0 +1,192 @@
+"""What a person sees: help, one line for a mistake, exit status 2, and never a traceback."""
+
+import json
+import runpy
+import struct
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.tiny import ROOT, TINY, places
+from xrj.files import locked, write_json
+
+
+@pytest.fixture
+def command(tmp_path):
+    def run(*overrides, settings=()):
+        return subprocess.run(
+            [sys.executable, ROOT / "train.py", *overrides, *settings],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return run
+
+
+def test_help(command):
+    result = command("--help")
+    assert result.returncode == 0
+    assert "python train.py -m stage=arae,gan1,gan2,inverse" in result.stdout
+    assert "research" in result.stdout.lower() or "diagnoses" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_configuration_is_shown(command):
+    result = command("--cfg", "job", "stage=gan2", "gan2.width=7")
+    assert result.returncode == 0
+    assert "width: 7" in result.stdout
+
+
+@pytest.fixture
+def mistake(monkeypatch, capsys):
+    """Run the command in this process; return what it says, which must be one line."""
+
+    def run(*overrides):
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path("train.py", run_name="__main__")
+        assert caught.value.code == 2
+        written = capsys.readouterr()
+        (line,) = [x for x in written.err.splitlines() if x.strip() and "caching" not in x]
+        assert line.startswith("error: ")
+        assert "Traceback" not in written.out
+        return line
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("gan1.widht=4", ["gan1.widht", "--help"]),
+        ("dims.noise=many", ["dims.noise=many", "Integer"]),
+        ("stage=gan3", ["stage=gan3", "arae, gan1, gan2, inverse"]),
+        ("experiment=nothing", ["experiment/nothing"]),
+        ("name", ["name"]),
+        (
+            "+trainer.callbacks.x={_target_: os.system}",
+            ["trainer.callbacks.x._target_=os.system", "not allowed"],
+        ),
+    ],
+    ids=["key", "type", "stage", "experiment", "grammar", "target"],
+)
+def test_a_mistaken_flag(mistake, override, words):
+    line = mistake(override)
+    assert all(word in line for word in words)
+
+
+def test_a_locked_folder(mistake, tmp_path):
+    with locked(tmp_path / "runs/default/arae/.lock", wait=False):
+        line = mistake("stage=arae", *places(tmp_path))
+    assert f"{tmp_path}/runs/default/arae: another process trains there" in line
+
+
+def test_changed_settings(mistake, tmp_path):
+    folder = tmp_path / "runs/default/arae"
+    write_json(folder / "run.json", {"version": "0", "settings": {"arae.hidden": 3}})
+    assert f"{folder}: was started with" in mistake("stage=arae", *places(tmp_path))
+
+
+def test_a_checkpoint_with_a_pickled_object(mistake, tmp_path):
+    folder = tmp_path / "runs/default/arae"
+    folder.mkdir(parents=True)
+    torch.save({"x": ROOT}, folder / "last.ckpt")
+    line = mistake("stage=arae", *places(tmp_path), *TINY)
+    assert f"{folder}/last.ckpt" in line
+    assert "remove it to start the stage over" in line
+
+
+@pytest.mark.parametrize("multirun", [(), ("-m",)], ids=["single", "multirun"])
+def test_mistakes_from_outside(command, tmp_path, multirun):
+    result = command(*multirun, "stage=gan1", "name=new", *places(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {tmp_path}/runs/new/arae: ")
+    assert result.stderr.endswith("run python train.py stage=arae name=new first\n")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "runs/new").exists()
+
+
+def test_a_mistaken_flag_from_outside(command):
+    result = command("gan1.widht=4")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_multirun_gives_every_job_its_own_finished_run(command, tmp_path):
+    """Two jobs, two offline W&B runs with their own configurations, both finished."""
+    result = command(
+        "-m",
+        "stage=arae,gan1",
+        "arae.max_epochs=1",
+        "gan1.max_epochs=1",
+        *places(tmp_path),
+        settings=[value for value in TINY if "max_epochs" not in value],
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    for noise in (
+        "GPU available",
+        "litlogger",
+        "LeafSpec",
+        "eval mode",
+        "anonymous",
+        "weights_only",
+    ):
+        assert noise not in result.stderr + result.stdout
+    assert result.stdout.count("2,446") == 1  # the table of counts
+    identities = set()
+    for stage in ("arae", "gan1"):
+        folder = tmp_path / "runs/default" / stage
+        assert (folder / "export/stage.json").is_file()
+        assert (folder / "logs/version_0/metrics.csv").is_file()
+        (run,) = (folder / "wandb").glob("offline-run-*")
+        (record,) = run.glob("*.wandb")
+        identities.add(record.name)
+        records = read_records(record)
+        config = {item.key: json.loads(item.value_json) for item in records["run"].config.update}
+        assert config["stage"] == stage
+        assert config["name"] == "default"
+        assert records["run"].run_group == "default"
+        assert records["run"].job_type == stage
+        assert records["exit"].exit_code == 0  # finished
+        assert list((run / "files/media").rglob("*.table.json"))
+    assert len(identities) == 2
+    assert list((tmp_path / "runs/default/gan1/pictures").glob("*.png"))
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_two_devices_log_to_one_run(command, tmp_path):
+    two = ("trainer.devices=2", "trainer.accelerator=cpu")
+    result = command("stage=arae", *places(tmp_path), settings=[*TINY, *two])
+    assert result.returncode == 0, result.stderr
+    (run,) = (tmp_path / "runs/default/arae/wandb").glob("offline-run-*")
+    assert list((run / "files/media").rglob("*.table.json"))
+    assert not (tmp_path / "wandb").exists()
+    (record,) = run.glob("*.wandb")
+    assert read_records(record)["exit"].exit_code == 0
+
+
+def read_records(path):
+    """Read an offline W&B run, a LevelDB log of protocol buffers: its first record of each kind."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, position, whole, records = path.read_bytes(), 7, b"", {}
+    while position + 7 <= len(data):
+        if (left := 32768 - position % 32768) < 7:
+            position += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
+        whole += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # full, last
+            record = Record.FromString(whole)
+            name = record.WhichOneof("record_type")
+            records.setdefault(name, getattr(record, name))
+            whole = b""
+    return records

@@ -2,9 +2,9 @@
 
 Trains every stage on a small phantom, or on IU X-Ray below DIR, once without a break; then again,
 killed with SIGKILL at three random moments of the first half of its running time, which a continued
-run reaches, too, and started anew each time. Prints
-when the kills fell and whether the exported weights agree bit for bit; exit status 1 if one does
-not. OVERRIDE is anything that `train.py` takes, such as gan1.max_epochs=5.
+run reaches, too, and started anew each time. Prints when the kills fell and whether the exported
+weights agree bit for bit; exit status 1 if one does not. OVERRIDE is anything that `train.py`
+takes, such as gan1.max_epochs=5.
 """
 
 import argparse

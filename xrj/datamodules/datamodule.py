@@ -244,9 +244,8 @@ class IUXRayDataModule(pl.LightningDataModule):
         if split == "train":
             if self.balance_labels:
                 counts = frame["label"].value_counts()
-                frame = frame.loc[
-                    frame.index.repeat(frame["label"].map(counts.max() / counts).round())
-                ]
+                times = (frame["label"].map(counts.max() / counts)).round().to_numpy(int)
+                frame = frame.iloc[np.repeat(np.arange(len(frame)), times)]
             augmentation = Augmentation(
                 self.augmentations, margin_size(self.resolution, self.margin), self.resolution
             )

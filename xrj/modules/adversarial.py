@@ -33,9 +33,10 @@ class AdversarialModule(StageModule):
     al. 2016, Bao et al. 2017). The noise then holds the visual structure, as section 3.1 wants it,
     real X-rays have a representation that I can find, and G learns in far fewer steps.
 
-    The kept epoch is the one whose averaged generator comes closest to the validation X-rays of
-    each label: the mean over labels of the sliced Wasserstein distance between the real images
-    and those generated from the captions of that label, `val/distance`.
+    The kept epoch is the one whose averaged generator gives the validation X-rays back best,
+    `val/anchor`, the mean square error. Without `anchor` it is the one of lowest `val/distance`, the
+    mean over labels of the sliced Wasserstein distance between the real images and those generated
+    from the captions of that label; on sets of tens of images that hardly tells sharp from blurred.
 
     Args:
         encoder: E, frozen.
@@ -52,7 +53,6 @@ class AdversarialModule(StageModule):
         seed: Seed of the validation noise.
     """
 
-    headline = "val/distance"
     adversarial = True
 
     def __init__(
@@ -73,7 +73,8 @@ class AdversarialModule(StageModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.selections = {"best": Selection("val/distance", "min")}
+        self.headline = "val/distance" if noise_encoder is None else "val/anchor"
+        self.selections = {"best": Selection(self.headline, "min")}
         self.encoder, self.generator, self.discriminator = encoder, generator, discriminator
         self.representation, self.vocabulary = representation, vocabulary
         self.rate, self.milestones = rate, milestones
@@ -183,7 +184,12 @@ class AdversarialModule(StageModule):
         return self.synthesise(self.averaged.module.eval(), r, batch)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Collect real images and images generated from their captions."""
+        """Collect real and generated images, and give the real ones back."""
+        if self.noise_encoder is not None:
+            mean, _ = self.noise_encoder(batch.get("small", batch["image"])).chunk(2, dim=1)
+            r = self.representation.join(self.encoder(batch["tokens"]), mean)
+            back = self.synthesise(self.averaged.module.eval(), r, batch)
+            self.log("val/anchor", losses.mean_square(back, batch["image"]), prog_bar=True)
         self._real.append(batch["image"].float().cpu())
         self._fake.append(self.imagine(batch, batch_index).float().cpu())
         self._label.append(batch["label"].cpu())

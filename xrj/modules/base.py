@@ -45,7 +45,7 @@ class StageModule(pl.LightningModule):
 
     selections: dict[str, Selection]
     frozen: ClassVar[tuple[str, ...]] = ()
-    headline: ClassVar[str]
+    headline: str
     adversarial: ClassVar[bool] = False
 
     def exports(self) -> dict[str, nn.Module]:

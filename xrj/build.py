@@ -222,13 +222,18 @@ def _build_inverse(
         encoder=parents["arae"].net("encoder"),
         decoder=parents["arae"].net("decoder"),
         generator=parents["gan1"].net("generator"),
+        noise_encoder=(
+            parents["gan1"].net("noise_encoder")
+            if "noise_encoder" in parents["gan1"].info["nets"]
+            else None
+        ),
         representation=representation,
         vocabulary=data.vocabulary,
         milestones=_milestones(settings),
         label_weights=_label_weights(data) if settings["balance_labels"] else None,
         caption_length=cfg.data.captions.max_words + 2,
         references=[[" ".join(words) for words in captions] for captions in images["captions"]],
-        **_pick(settings, "rate noise_weight caption_weight label_measure"),
+        **_pick(settings, "rate image_weight noise_weight caption_weight label_measure"),
     )
 
 

@@ -135,6 +135,7 @@ class InverseConfig:
     rate: float = MISSING
     halve_at: list[float] = MISSING
     balance_labels: bool = MISSING
+    image_weight: float = MISSING
     noise_weight: float = MISSING
     caption_weight: float = MISSING
     label_measure: LabelMeasure = MISSING

@@ -244,7 +244,7 @@ class IUXRayDataModule(pl.LightningDataModule):
         if split == "train":
             if self.balance_labels:
                 counts = frame["label"].value_counts()
-                times = (frame["label"].map(counts.max() / counts)).round().to_numpy(int)
+                times = frame["label"].map(counts.max() / counts).round().astype(int).to_numpy()
                 frame = frame.iloc[np.repeat(np.arange(len(frame)), times)]
             augmentation = Augmentation(
                 self.augmentations, margin_size(self.resolution, self.margin), self.resolution

@@ -34,9 +34,10 @@ class AdversarialModule(StageModule):
     real X-rays have a representation that I can find, and G learns in far fewer steps.
 
     The kept epoch is the one whose averaged generator gives the validation X-rays back best,
-    `val/anchor`, the mean square error. Without `anchor` it is the one of lowest `val/distance`, the
-    mean over labels of the sliced Wasserstein distance between the real images and those generated
-    from the captions of that label; on sets of tens of images that hardly tells sharp from blurred.
+    `val/anchor`, the mean square error. Without `anchor` it is the one of lowest `val/distance`,
+    the mean over labels of the sliced Wasserstein distance between the real images and those
+    generated from the captions of that label; on sets of tens of images that hardly tells sharp
+    from blurred.
 
     Args:
         encoder: E, frozen.

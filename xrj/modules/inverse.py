@@ -33,7 +33,10 @@ class InverseModule(StageModule):
         rate: Learning rate.
         milestones: Epochs at which it is halved.
         label_weights: Weight of each label in L_diagnosis, or None.
-        noise_weight: Weight of the error of the noise part on generated images; 0 in the paper.
+        noise_encoder: Of stage I, frozen: X-ray to mean and log variance of its noise; or None.
+        image_weight: Weight of L_cycle_img, a mean over pixels; 1 in the paper.
+        noise_weight: Weight of the error of the noise part, on generated images and, with a noise
+            encoder, on real ones; 0 in the paper.
         caption_weight: Weight of the captions' negative log likelihood given I(x), next to
             L_diagnosis and with its log10 weight; 0 in the paper.
         caption_length: Tokens decoded for a caption.
@@ -41,7 +44,7 @@ class InverseModule(StageModule):
         references: Captions of each row of the data's table, as text.
     """
 
-    frozen = ("encoder", "decoder", "generator")
+    frozen = ("encoder", "decoder", "generator", "noise_encoder")
     headline = "val/balanced_accuracy"
 
     def __init__(
@@ -56,6 +59,8 @@ class InverseModule(StageModule):
         rate: float,
         milestones: list[int],
         label_weights: list[float] | None,
+        noise_encoder: nn.Module | None,
+        image_weight: float,
         noise_weight: float,
         caption_weight: float,
         caption_length: int,
@@ -72,6 +77,7 @@ class InverseModule(StageModule):
         self.representation, self.vocabulary = representation, vocabulary
         self.rate, self.milestones = rate, milestones
         self.label_weights = label_weights
+        self.noise_encoder, self.image_weight = noise_encoder, image_weight
         self.noise_weight, self.caption_weight = noise_weight, caption_weight
         self.caption_length, self.references = caption_length, references
         self.selections = {
@@ -124,9 +130,14 @@ class InverseModule(StageModule):
             "cycle_img": losses.mean_square(self.generator(r), image),
             "cycle_emb": losses.mean_square(r_generated[:, :embedding], target[:, :embedding]),
         }
-        loss = supervised * terms["diagnosis"] + terms["cycle_img"] + terms["cycle_emb"]
+        loss = supervised * terms["diagnosis"] + self.image_weight * terms["cycle_img"]
+        loss = loss + terms["cycle_emb"]
         if self.noise_weight:
             terms["noise"] = losses.mean_square(r_generated[:, embedding:], noise)
+            if self.noise_encoder is not None:
+                with torch.no_grad():
+                    mean, _ = self.noise_encoder(image).chunk(2, dim=1)
+                terms["noise"] = terms["noise"] + losses.mean_square(r[:, embedding:], mean)
             loss = loss + self.noise_weight * terms["noise"]
         if self.caption_weight:
             logits = self.decoder(self.representation.code(r), tokens)

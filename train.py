@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from xrj.command import run_command, user_errors
+from xrj.command import quote_paths, run_command, user_errors
 from xrj.config import register
 
 
@@ -18,4 +18,5 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     register()
+    quote_paths("runs", "data.root", "data.csv", "data.cache_dir", "data.split.file")
     run_command(main)

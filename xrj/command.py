@@ -1,5 +1,6 @@
 """How the commands speak: one line and exit status 2 for a user's mistake."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from xrj.errors import UserError
+
+DISK = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+        *(errno.ENOTDIR, errno.EEXIST),
+    }
+)
+"""What the system answers when a folder cannot be written: a user's to mend, not a bug."""
 
 
 def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -27,10 +36,21 @@ def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], No
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a Hydra main; a configuration that cannot be composed is a user's mistake, too."""
+    """Run a Hydra main.
+
+    A configuration that cannot be composed and a folder that cannot be written are a user's to
+    mend, too.
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         main()
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        fail(
+            f"{error.filename or 'a file'}: cannot be written ({error.strerror}); "
+            "free space or choose another folder"
+        )
     except (HydraException, OmegaConfBaseException) as error:
         reason = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
         fail(f"{str(error).splitlines()[0]}{reason}; see --help")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -21,6 +22,14 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "inverse": ("arae", "gan1"),
 }
 """Each stage and the stages whose exports it needs."""
+
+
+class Source(StrEnum):
+    """Where X-rays come from."""
+
+    phantom = "phantom"
+    iu_xray = "iu_xray"
+    manifest = "manifest"
 
 
 class NoiseKind(StrEnum):
@@ -184,7 +193,7 @@ class SplitConfig:
 class DataConfig:
     """Where the X-rays come from; see `IUXRayDataModule`."""
 
-    source: str = MISSING
+    source: Source = MISSING
     root: str | None = None
     csv: str | None = None
     download: bool = MISSING
@@ -316,12 +325,53 @@ def _targets(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _targets(item, f"{path}[{index}]")
 
 
+_LEAST: Mapping[str, float] = {
+    **dict.fromkeys(("dims.embedding", "dims.noise", "logger.pictures_every"), 1),
+    **dict.fromkeys(("trainer.num_nodes", "data.captions.min_words", "data.captions.min_count"), 1),
+    **dict.fromkeys(("data.captions.max_words", "data.captions.max_per_image"), 1),
+    **dict.fromkeys(("data.margin", "data.max_broken", "data.num_workers"), 0),
+}
+_LEAST_OF_STAGE: Mapping[str, float] = {
+    "batch_size": 2,  # batch normalisation needs company
+    **dict.fromkeys(("max_epochs", "width", "hidden", "latent_noise", "critic_steps"), 1),
+    **dict.fromkeys(("rate", "adversarial_rate", "dropout", "word_dropout", "average"), 0),
+}
+_MOST_OF_STAGE: Mapping[str, float] = dict.fromkeys(("dropout", "word_dropout", "average"), 1)
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    stage = cfg.stage
+    least = {**_LEAST, **{f"{stage}.{key}": value for key, value in _LEAST_OF_STAGE.items()}}
+    for key, bound in least.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value < bound:
+            raise ConfigError(f"{key}={value}: must be at least {bound}")
+    for name, bound in _MOST_OF_STAGE.items():
+        value = cfg[stage].get(name, 0)
+        if value > bound:
+            raise ConfigError(f"{stage}.{name}={value}: must be at most {bound}")
+
+
+def _check_name(name: str) -> None:
+    path = PurePath(name)
+    if not name.strip() or path.is_absolute() or ".." in path.parts or path == PurePath():
+        raise ConfigError(f"name={name}: must be a folder below runs, such as demo or noise/50")
+
+
 def check(cfg: DictConfig) -> None:
     """Check what types alone cannot, before anything is built.
 
     Raises:
-        ConfigError: A stage is unknown, a `_target_` is not allowed, or a number is out of range.
+        ConfigError: A stage is unknown, a `_target_` is not allowed, a number is out of range, or
+            the name leads out of the runs.
     """
+    _check_name(cfg.name)
+    for key, callback in plain(cfg.trainer.callbacks).items():
+        if not isinstance(callback, dict) or "_target_" not in callback:
+            raise ConfigError(
+                f"trainer.callbacks.{key}={callback}: has no _target_; give "
+                "'{_target_: pytorch_lightning.callbacks.X, ...}'"
+            )
     for path, target in _targets(plain(cfg), ""):
         if not ALLOWED_TARGETS.fullmatch(target):
             raise ConfigError(
@@ -336,10 +386,9 @@ def check(cfg: DictConfig) -> None:
             raise ConfigError(f"dims.{key}={size}: must be a power of two from 8 on")
     if cfg.dims.large <= cfg.dims.small:
         raise ConfigError(f"dims.large={cfg.dims.large}: must exceed dims.small={cfg.dims.small}")
-    settings = cfg[cfg.stage]
-    for key in ("batch_size", "max_epochs", "width"):
-        if key in settings and settings[key] < 1:
-            raise ConfigError(f"{cfg.stage}.{key}={settings[key]}: must be at least 1")
+    _check_numbers(cfg)
+    if cfg.stage == "inverse" and len(cfg.data.labels) < 2:
+        raise ConfigError("data.labels: a diagnosis needs at least two labels; add one")
     if cfg.logger.wandb not in ("offline", "online", "disabled"):
         raise ConfigError(f"logger.wandb={cfg.logger.wandb}: choose offline, online or disabled")
 
@@ -348,8 +397,9 @@ def check_inference(cfg: DictConfig) -> None:
     """Check what types alone cannot of `infer.py`'s configuration.
 
     Raises:
-        ConfigError: A number is out of range.
+        ConfigError: A number is out of range, or the name leads out of the runs.
     """
+    _check_name(cfg.name)
     numbers = ("count", "mapped", "mapping.steps", "mapping.iterations", "mapping.tries")
     for key, least in [("steps", 2), *((key, 1) for key in numbers)]:
         if (given := OmegaConf.select(cfg, key)) < least:

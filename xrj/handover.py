@@ -92,7 +92,7 @@ class StageExport:
         path = self.folder / entry["file"]
         if not path.is_file() or sha256_file(path) != entry["sha256"]:
             raise HandoverError(
-                f"{path}: missing or changed since it was written; {_again(self.info['stage'])}"
+                f"{path}: missing or changed since it was written; {_again(self.folder)}"
             )
         try:
             net = build_net(self.info["nets"][name])
@@ -107,13 +107,15 @@ class StageExport:
         except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise HandoverError(
-                f"{path}: does not fit '{name}' ({reason}); {_again(self.info['stage'])}"
+                f"{path}: does not fit '{name}' ({reason}); {_again(self.folder)}"
             ) from error
         return net.requires_grad_(False).eval()
 
 
-def _again(stage: str) -> str:
-    return f"train it again: python train.py stage={stage}"
+def _again(export: Path) -> str:
+    """Say how an export is made anew; its checkpoint holds the kept weights."""
+    run = export.parent
+    return f"remove {export} and run python train.py stage={run.name} name={run.parent.name} again"
 
 
 def write_export(
@@ -192,18 +194,23 @@ def load_export(folder: Path, stage: str) -> StageExport:
     try:
         info = read_json(path)
     except DataError as error:
-        raise HandoverError(f"{error}; {_again(stage)}") from error
+        raise HandoverError(f"{error}; {_again(folder)}") from error
     if not isinstance(info, dict) or info.get("schema") != SCHEMA or info.get("stage") != stage:
         raise HandoverError(
-            f"{path}: not an export of stage '{stage}' in schema {SCHEMA}; {_again(stage)}"
+            f"{path}: not an export of stage '{stage}' in schema {SCHEMA}; {_again(folder)}"
         )
     if sha256_json({key: value for key, value in info.items() if key != "hash"}) != info.get(
         "hash"
     ):
-        raise HandoverError(f"{path}: changed since it was written; {_again(stage)}")
+        raise HandoverError(f"{path}: changed since it was written; {_again(folder)}")
+    if info["image_range"] != list(IMAGE_RANGE):
+        raise HandoverError(
+            f"{path}: its images lie in {info['image_range']}, not {list(IMAGE_RANGE)}; "
+            f"{_again(folder)}"
+        )
     unknown = [spec.get("net") for spec in info["nets"].values() if spec.get("net") not in NETS]
     if unknown:
-        raise HandoverError(f"{path}: names the unknown net '{unknown[0]}'; {_again(stage)}")
+        raise HandoverError(f"{path}: names the unknown net '{unknown[0]}'; {_again(folder)}")
     return StageExport(folder, info)
 
 
@@ -250,5 +257,6 @@ def check_fit(
         found = info["parents"].get(parent)
         if found is not None and found != wanted:
             raise HandoverError(
-                f"{export.folder}: stage '{stage}' was built on another '{parent}'; {_again(stage)}"
+                f"{export.folder}: stage '{stage}' was built on another '{parent}'; remove "
+                f"{export.folder.parent} and run python train.py stage={stage} again"
             )

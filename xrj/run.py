@@ -3,8 +3,11 @@
 import logging
 import os
 import shutil
+import signal
+import sys
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from rich.console import Console
 
 from xrj import __version__
@@ -107,6 +111,10 @@ def _train_locked(
             split_hash=data.split_hash,
             parents=lineage,
         )
+    made_of = {"split": data.split_hash, "vocabulary": data.vocabulary.hash}
+    _check_data(folder, made_of)
+    for loader in (data.train_dataloader, data.val_dataloader):
+        loader()  # what is wrong with the data is said here, before other processes start
     torch.manual_seed(derive(cfg.seed, cfg.stage, "start"))
     module = build_module(cfg, data, parents)
     if cfg.trainer.compile:
@@ -114,9 +122,13 @@ def _train_locked(
             net.compile()
     if cfg.trainer.channels_last:
         module.to(memory_format=torch.channels_last)
+    trainer = _trainer(cfg, folder, module, data, lineage)
     if _rank() == 0:
-        write_json(folder / "run.json", {"version": __version__, "settings": settings})
-    _fit(cfg, folder, module, data, lineage)
+        write_json(folder / "counts.json", asdict(data.table.counts))
+        data.table.split.write(folder / "split.json")
+        run = {"version": __version__, "settings": settings, "data": made_of}
+        write_json(folder / "run.json", run)
+    _fit(trainer, folder / "last.ckpt", module, data)
     return _measures(load_export(folder, cfg.stage))
 
 
@@ -150,14 +162,33 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _fit(
+def _check_data(folder: Path, made_of: Mapping[str, str]) -> None:
+    """Check that a run continues on the data that it was started on, wherever they lie now.
+
+    Raises:
+        ConfigError: It was started on others.
+    """
+    path = folder / "run.json"
+    old = read_json(path).get("data", made_of) if path.exists() else made_of
+    if changed := [key for key, value in made_of.items() if old.get(key) != value]:
+        raise ConfigError(
+            f"{folder}: was started on data with another {changed[0]}; give the same data, choose "
+            "another name=, or remove the folder to start over"
+        )
+
+
+def _trainer(
     cfg: DictConfig,
     folder: Path,
     module: StageModule,
     data: IUXRayDataModule,
     lineage: Mapping[str, str],
-) -> None:
-    checkpoint = folder / "last.ckpt"
+) -> pl.Trainer:
+    """Return the trainer that the configuration describes.
+
+    Raises:
+        ConfigError: There is no such device, precision or callback.
+    """
     export = partial(
         _export,
         folder / "export",
@@ -178,41 +209,61 @@ def _fit(
             hydra.utils.instantiate(extra, _convert_="all")
             for extra in cfg.trainer.callbacks.values()
         ),
-        StageCheckpoint(checkpoint, export),
+        StageCheckpoint(folder / "last.ckpt", export),
     ]
+    on_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
+    try:
+        return pl.Trainer(
+            accelerator=cfg.trainer.accelerator,
+            devices=plain(cfg.trainer.devices)
+            if OmegaConf.is_config(cfg.trainer.devices)
+            else cfg.trainer.devices,
+            num_nodes=cfg.trainer.num_nodes,
+            strategy=_strategy(cfg, module),
+            precision=cfg.trainer.precision,
+            sync_batchnorm=cfg.trainer.sync_batchnorm and on_gpu,  # torch has none for the CPU
+            max_epochs=cfg[cfg.stage].max_epochs,
+            callbacks=callbacks,
+            logger=_loggers(cfg, folder),
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=folder,
+            enable_checkpointing=False,
+            enable_progress_bar=interactive,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"trainer: {reason}; see conf/trainer/default.yaml") from error
+
+
+def _fit(
+    trainer: pl.Trainer, checkpoint: Path, module: StageModule, data: IUXRayDataModule
+) -> None:
+    """Train from the start or from the checkpoint.
+
+    Raises:
+        DataError: The checkpoint cannot be continued from.
+        SystemExit: SIGTERM stopped the training; Lightning's own exit would look like success.
+    """
     resume = checkpoint.exists()
     if resume:
         check_checkpoint(checkpoint)
         if _rank() == 0:
-            print(f"{cfg.stage}: continues from {checkpoint}")
-    on_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
-    trainer = pl.Trainer(
-        accelerator=cfg.trainer.accelerator,
-        devices=plain(cfg.trainer.devices)
-        if OmegaConf.is_config(cfg.trainer.devices)
-        else cfg.trainer.devices,
-        num_nodes=cfg.trainer.num_nodes,
-        strategy=_strategy(cfg, module),
-        precision=cfg.trainer.precision,
-        sync_batchnorm=cfg.trainer.sync_batchnorm and on_gpu,  # torch has none for the CPU
-        max_epochs=cfg[cfg.stage].max_epochs,
-        callbacks=callbacks,
-        logger=_loggers(cfg, folder),
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=folder,
-        enable_checkpointing=False,
-        enable_progress_bar=interactive,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-    )
+            print(f"{checkpoint.parent.name}: continues from {checkpoint}")
+    status = 1
     try:
         trainer.fit(
             module, datamodule=data, ckpt_path=checkpoint if resume else None, weights_only=True
         )
+        status = 0
+    except SIGTERMException:
+        print("stopped by SIGTERM; the same command continues", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
     finally:
-        wandb.finish()
+        wandb.finish(exit_code=status)
 
 
 def _export(folder: Path, kept: Mapping[str, Kept], **description: Any) -> None:

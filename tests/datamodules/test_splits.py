@@ -53,7 +53,7 @@ def test_texts_leave_the_split_of_images_as_it_is():
 
 @pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.2), (1.1, -0.1, 0.0), (0.9, 0.1)])
 def test_fractions_that_are_none(fractions):
-    with pytest.raises(ConfigError, match=r"^data\.fractions: [^\n]+$"):
+    with pytest.raises(ConfigError, match=r"^data\.split\.fractions: [^\n]+$"):
         make_splits(["a"], ["x"], fractions, seed=0)
 
 

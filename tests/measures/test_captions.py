@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xrj.measures import captions
-from xrj.measures.captions import cider, clean, score_captions
+from xrj.measures.captions import clean, score_captions
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
 
@@ -69,18 +69,18 @@ def test_bleu_and_rouge_by_hand():
 
 def test_cider_by_hand():
     """One-word captions: only 1-grams, so a match is 10 / 4; one of two images matches."""
-    assert cider(["normal", "normal"], [["normal"], ["enlarged"]]) == pytest.approx(10 / 4 / 2)
+    assert score_captions(["normal", "normal"], [["normal"], ["enlarged"]]).cider == pytest.approx(10 / 4 / 2)
 
 
 def test_cider_of_a_perfect_caption_depends_on_its_length():
     long, other = "heart size is normal", "lungs are very clear"
-    assert cider([long, other], [[long], [other]]) == pytest.approx(10.0)
+    assert score_captions([long, other], [[long], [other]]).cider == pytest.approx(10.0)
     three, other = "heart is normal", "lungs are clear"
-    assert cider([three, other], [[three], [other]]) == pytest.approx(7.5)
+    assert score_captions([three, other], [[three], [other]]).cider == pytest.approx(7.5)
 
 
 def test_cider_of_one_image_is_zero():
-    assert cider(["heart is normal"], [["heart is normal"]]) == 0.0
+    assert score_captions(["heart is normal"], [["heart is normal"]]).cider == 0.0
 
 
 @pytest.mark.parametrize("mark", ["\n", "\r", "\r\n", "\u2028", "\u0085", "\t"])

@@ -1,6 +1,5 @@
 """The LightningDataModule: from a source to batches, for all stages."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,8 +26,6 @@ from xrj.datamodules.transforms import Augmentation
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.errors import ConfigError, DataError
 from xrj.files import sha256_json
-
-log = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
 
@@ -153,10 +150,9 @@ class IUXRayDataModule(pl.LightningDataModule):
         if self.source == "phantom":
             write_phantom(self.path, **self.phantom)
         elif self.source == "iu_xray" and self.download:
-            fetch(self.path, accept_licence=True)
+            fetch(self.path, accept_licence=True, wait=True)
         if self.content == "images":
             self._cache(self.resolution)
-        log.info("%s", self.table.counts.table())
 
     @property
     def table(self) -> Table:

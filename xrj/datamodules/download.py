@@ -48,6 +48,7 @@ def download(
     reports_only: bool = False,
     url_base: str = URL_BASE,
     timeout: float = 60.0,
+    wait: bool = False,
 ) -> None:
     """Fetch the archives to `out` and unpack the images to `out/NLMCXR_png/`.
 
@@ -60,6 +61,7 @@ def download(
         reports_only: Leave out the images (1.3 GB).
         url_base: Where the archives are.
         timeout: Seconds without an answer after which a connection counts as broken.
+        wait: Wait for another download into this folder instead of refusing.
 
     Raises:
         DataError: The licence is not accepted, the host cannot be reached, a checksum differs, an
@@ -72,7 +74,7 @@ def download(
     print(LICENCE)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with locked(out / ".download.lock", wait=False) as held:
+        with locked(out / ".download.lock", wait=wait) as held:
             if not held:
                 raise DataError(f"{out}: another download is running here; wait for it")
             for name in (REPORTS,) if reports_only else (REPORTS, IMAGES):

@@ -10,7 +10,6 @@ import argparse
 import ctypes
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,8 +24,9 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
+from xrj.datamodules.commands import run_command
 from xrj.datamodules.phantom_study import TRUTH_COLUMNS, Study, draw_study, render_study, studies_of
-from xrj.errors import DataError, UserError
+from xrj.errors import DataError
 from xrj.files import locked, read_json, sha256_file, write_json
 
 VERSION = 3  # of the pictures and texts that a seed gives
@@ -184,10 +184,10 @@ def _save(study: Study, *, folder: Path, seed: int, size: int) -> list[dict[str,
     return rows
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return the exit status."""
+def main() -> None:
+    """Write a phantom data set."""
     parser = argparse.ArgumentParser(
-        prog="python -m xrj.datamodules.phantom", description="Write a phantom data set."
+        prog="python -m xrj.datamodules.phantom", description=main.__doc__
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument(
@@ -195,22 +195,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=288, help="pixels")
-    options = parser.parse_args(arguments)
-    try:
-        if options.reports.isdigit():
-            write_phantom(
-                options.out, reports=int(options.reports), seed=options.seed, size=options.size
-            )
-        else:
-            write_phantom_for_reports(
-                Path(options.reports), options.out, seed=options.seed, size=options.size
-            )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    options = parser.parse_args()
+    drawn = {"seed": options.seed, "size": options.size}
+    if options.reports.isdigit():
+        write_phantom(options.out, reports=int(options.reports), **drawn)
+    else:
+        write_phantom_for_reports(Path(options.reports), options.out, **drawn)
     print(options.out)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

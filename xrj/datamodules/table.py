@@ -120,7 +120,7 @@ def build_table(
     if idle := [name for name in ("train", "val") if name not in set(images["split"])]:
         raise DataError(
             f"no image is in the split '{idle[0]}'; "
-            "check data.fractions, data.split_file or the split that the data prescribe"
+            "check data.split.fractions, data.split.file or the split that the data prescribe"
         )
     texts = pd.DataFrame(
         [
@@ -148,7 +148,7 @@ def _split(
             raise DataError(
                 f"{split_file}: {len(absent):,} patients of the data are not in it, "
                 f"such as '{absent[0]}'; "
-                "add them or leave data.split_file out to draw a split"
+                "add them or leave data.split.file out to draw a split"
             )
         return split
     given = [(record.patient_id, record.split) for record in records if record.split is not None]

@@ -59,12 +59,6 @@ def clean(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Return CIDEr-D alone, quick enough for each validation epoch; see `score_captions`."""
-    gts, res = _corpus(hypotheses, references)
-    return float(Cider().compute_score(gts, res)[0])
-
-
 def score_captions(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, meteor: bool = False
 ) -> CaptionScores:

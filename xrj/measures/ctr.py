@@ -17,7 +17,6 @@ the heart, or inside the lung. `EDGE_OFFSET` is that distance: the mean over 300
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from xrj.datamodules.commands import run_command
 from xrj.datamodules.images import read_image, resize
-from xrj.errors import DataError, UserError
+from xrj.errors import DataError
 
 Image = npt.NDArray[np.uint8] | npt.NDArray[np.floating]
 Plane = npt.NDArray[Any]  # float32 (H, W)
@@ -265,20 +265,15 @@ def error_table(phantom: Path) -> pd.DataFrame:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return the exit status."""
+def main() -> None:
+    """Print the errors of the CTR meter on a phantom."""
     parser = argparse.ArgumentParser(
-        prog="python -m xrj.measures.ctr", description="Errors of the CTR meter on a phantom."
+        prog="python -m xrj.measures.ctr", description=main.__doc__
     )
     parser.add_argument("--phantom", type=Path, required=True, help="folder of the phantom")
-    options = parser.parse_args(arguments)
-    try:
-        print(error_table(options.phantom).to_string(index=False, float_format="{:.4f}".format))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    options = parser.parse_args()
+    print(error_table(options.phantom).to_string(index=False, float_format="{:.4f}".format))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

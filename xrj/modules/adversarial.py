@@ -95,14 +95,22 @@ class AdversarialModule(StageModule):
         raise NotImplementedError
 
     def draw_noise(self, small: Tensor) -> Tensor:
-        """Return the noise of a training batch, the second half read off its small X-rays."""
+        """Return the noise of a training batch.
+
+        The second half is read off the batch's small X-rays. In the first half every other noise is
+        drawn from the prior; the rest was read off the X-rays of the second half, so that D also
+        judges a patient under another patient's caption, which is what M will show.
+        """
         noise = self.representation.sample_noise(len(small), self.device)
         if self.noise_encoder is None:
             return noise
         half = len(small) // 2
         mean, log_variance = self.noise_encoder(small[half:]).chunk(2, dim=1)
         self.moments = mean, log_variance
-        return torch.cat([noise[:half], mean + (0.5 * log_variance).exp() * noise[half:]])
+        read = mean + (0.5 * log_variance).exp() * noise[half:]
+        drawn = noise[:half].clone()
+        drawn[::2] = read[:half:2]
+        return torch.cat([drawn, read])
 
     def constraints(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
         """Return the named terms that the generator's loss has beside the adversarial one."""

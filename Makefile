@@ -57,9 +57,10 @@ format: install ## Mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Measure speed and memory on DATA=folder (IU X-Ray or a phantom)
-	@[ -n "$(DATA)" ] || { echo "error: make bench DATA=folder of IU X-Ray or a phantom" >&2; exit 2; }
-	for script in benchmarks/*.py; do $(BIN)/python $$script --root "$(DATA)"; done
+bench: install ## Measure speed and memory on a phantom, or on DATA=folder
+	$(BIN)/python benchmarks/data.py $(if $(DATA),--root "$(DATA)")
+	$(BIN)/python benchmarks/stages.py $(if $(DATA),--root "$(DATA)")
+	$(BIN)/python benchmarks/mapping.py
 
 clean: ## Remove caches and build files; keeps .venv, data and runs
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

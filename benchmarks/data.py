@@ -1,6 +1,7 @@
-"""How fast images are cached and batches are made: `python benchmarks/data.py --root DIR`.
+"""How fast images are cached and batches are made: `python benchmarks/data.py [--root DIR]`.
 
-DIR is IU X-Ray or a phantom. Prints, each measured in a process of its own:
+DIR is IU X-Ray or a phantom; without it a phantom is rendered, and timed. Prints,
+each measured in a process of its own:
 
 * caching all PNGs of DIR at 64 and 256 pixels: images a second, and the peak memory beside that of
   a quarter of the images;
@@ -10,18 +11,14 @@ DIR is IU X-Ray or a phantom. Prints, each measured in a process of its own:
 """
 
 import argparse
-import resource
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
+from common import alone, folder_of_xrays, peak
 from torch import nn
 
 from xrj.datamodules.cache import ImageCache
@@ -39,7 +36,7 @@ def cache(paths: list[Path], size: int, folder: Path) -> dict[str, float]:
     start = time.perf_counter()
     ImageCache.build(paths, size, MARGIN, folder, max_broken=1.0)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"seconds": seconds, "peak": peak()}
 
 
 def train(root: Path, size: int, workers: int, folder: Path) -> dict[str, float]:
@@ -89,21 +86,22 @@ def train(root: Path, size: int, workers: int, folder: Path) -> dict[str, float]
     return {"waited": median(waited), "worked": median(worked)}
 
 
-def alone(function: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
-    """Run a function in a fresh process, so that memory and caches are its own."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def main() -> None:
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--root", type=Path, required=True, help="IU X-Ray or a phantom")
+    parser.add_argument("--root", type=Path, help="IU X-Ray or a phantom")
+    parser.add_argument("--reports", type=int, default=600, help="of the phantom without --root")
     parser.add_argument("--workers", type=int, default=2, help="loader processes")
     options = parser.parse_args()
-    paths = sorted(options.root.rglob("*.png"))
-    if not paths:
-        parser.error(f"{options.root}: no PNG below it")
+    with folder_of_xrays(options.root, options.reports) as root:
+        paths = sorted(root.rglob("*.png"))
+        if not paths:
+            parser.error(f"{root}: no PNG below it")
+        measure(root, paths, options.workers)
+
+
+def measure(root: Path, paths: list[Path], loaders: int) -> None:
+    """Measure the cache and the loading at each size."""
     print(f"{len(paths):,} PNGs, {torch.get_num_threads()} threads, batches of {BATCH_SIZE}")
     for size in SIZES:
         with tempfile.TemporaryDirectory() as name:
@@ -116,8 +114,8 @@ def main() -> None:
                 f"images a second), found again in {again['seconds']:.2f} s; peak memory "
                 f"{full['peak']:.0f} MB, of a quarter of the images {quarter['peak']:.0f} MB"
             )
-            for workers in sorted({0, options.workers}):
-                took = alone(train, options.root, size, workers, folder / "train")
+            for workers in sorted({0, loaders}):
+                took = alone(train, root, size, workers, folder / "train")
                 step = took["waited"] + took["worked"]
                 print(
                     f"{size} px, {workers} loader processes: the median step waits "

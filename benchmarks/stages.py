@@ -17,12 +17,15 @@ from tempfile import TemporaryDirectory
 import pytorch_lightning as pl
 from common import alone, folder_of_xrays, peak
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 from pytorch_lightning.profilers import SimpleProfiler
 
 from xrj.build import build_data, build_module, net_specs
 from xrj.callbacks.checkpoint import StatelessRandom
 from xrj.config import STAGES, plain, register
+from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.handover import Kept, load_export, write_export
+from xrj.modules.base import StageModule
 from xrj.seeding import derive
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -65,7 +68,14 @@ def train(stage: str, overrides: list[str], runs: Path, steps: int) -> dict[str,
     }
 
 
-def _export(folder, stage, cfg, data, module, parents):  # noqa: ANN001, ANN202
+def _export(
+    folder: Path,
+    stage: str,
+    cfg: DictConfig,
+    data: IUXRayDataModule,
+    module: StageModule,
+    parents: dict[str, str],
+) -> None:
     weights = {
         f"{name}.{key}": value.detach().cpu().clone()
         for name, net in module.exports().items()

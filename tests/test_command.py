@@ -1,10 +1,13 @@
 """What a person sees: help, one line for a mistake, exit status 2, and never a traceback."""
 
+import errno
 import json
 import runpy
+import signal
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -78,6 +81,81 @@ def mistake(monkeypatch, capsys):
 def test_a_mistaken_flag(mistake, override, words):
     line = mistake(override)
     assert all(word in line for word in words)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data=manifest"], ["data.csv", "give data.csv=PATH"]),
+        (["data=manifest", "data.csv=/no/where.csv"], ["/no/where.csv", "No such file"]),
+        (["data=iu_xray", "data.root=/no/where"], ["/no/where", "set data.root"]),
+        (["data=iu_xray", "data.root=/no/IU, (a)=[1]"], ["/no/IU, (a)=[1]: no IU X-Ray data"]),
+        (["data.split.file=/no/split.json"], ["/no/split.json", "cannot be read"]),
+        (["data.split.fractions=[1,0,0]"], ["data.split.fractions"]),
+        (["data.source=nowhere"], ["data.source=nowhere", "phantom"]),
+        (["trainer.devices=foo"], ["trainer (", "devices=foo"]),
+        (["trainer.devices=0"], ["devices=0"]),
+        (["trainer.accelerator=abacus"], ["accelerator=abacus"]),
+        (["trainer.precision=3"], ["precision=3"]),
+        (["+trainer.callbacks.x=1"], ["trainer.callbacks.x=1"]),
+        (["+trainer.callbacks.x={_target_: pytorch_lightning.callbacks.Nope}"], ["Nope"]),
+        (["+gan1.typo=1"], ["gan1.typo"]),
+        (["name=../x"], ["name=../x"]),
+        (["data.cache_dir=/dev/null/x"], ["/dev/null/x", "cannot be written"]),
+    ],
+    ids=lambda value: value[-1] if value[0].count("=") else "",
+)
+def test_a_mistake_in_one_line_claims_no_folder(mistake, tmp_path, overrides, words):
+    line = mistake(*TINY, *places(tmp_path), *overrides)
+    assert all(word in line for word in words), line
+    assert not (tmp_path / "runs/default/arae/run.json").exists()
+
+
+@pytest.mark.parametrize("multirun", [(), ("-m",)], ids=["single", "multirun"])
+def test_a_runs_folder_that_cannot_be_written(mistake, tmp_path, multirun):
+    (tmp_path / "file").touch()
+    line = mistake(*multirun, "stage=arae", f"runs={tmp_path}/file/runs")
+    assert f"{tmp_path}/file" in line
+    assert "cannot be written" in line
+
+
+def test_a_full_disk_while_training(mistake, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+
+    monkeypatch.setattr("xrj.run._fit", full)
+    line = mistake(*TINY, *places(tmp_path))
+    assert "metrics.csv: cannot be written (No space left on device)" in line
+
+
+def test_a_bug_ends_a_multirun_with_its_traceback(monkeypatch, tmp_path):
+    began = []
+
+    def crash(cfg):
+        began.append(cfg.stage)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("xrj.run.train", crash)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "stage=arae,gan1", f"runs={tmp_path}/runs"])
+    with pytest.raises(ZeroDivisionError):
+        runpy.run_path("train.py", run_name="__main__")
+    assert began == ["arae"]
+
+
+def test_sigterm_is_no_success_and_the_next_start_continues(tmp_path):
+    command = [sys.executable, ROOT / "train.py", "stage=arae", *places(tmp_path), *TINY]
+    command += ["arae.max_epochs=40", "logger.wandb=disabled"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    checkpoint = tmp_path / "runs/default/arae/last.ckpt"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM; the same command continues" in said
+    assert "Traceback" not in said
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
 
 def test_a_locked_folder(mistake, tmp_path):

@@ -16,6 +16,9 @@ SOURCES = sorted(
 )
 
 
+BAD_NAMES = ("", " ", ".", "../x", "a/../../x", "/x")
+
+
 @pytest.fixture(scope="module")
 def composed():
     return compose_train("stage=gan1")
@@ -76,6 +79,7 @@ def test_a_noise_sweep_names_its_points_and_shares_the_arae(kind):
         ("gan1.no_such_key=1", "Could not override 'gan1.no_such_key'"),
         ("dims.noise=many", "dims.noise=many"),
         ("gan2.reading=loose", "gan2.reading=loose"),
+        ("data.source=nowhere", "data.source=nowhere"),
         ("data=nowhere", "data/nowhere"),
         ("experiment=nothing", "experiment/nothing"),
     ],
@@ -92,14 +96,22 @@ def test_what_is_not_in_the_schema_does_not_compose(override, words):
         ("dims.small", 48, "dims.small=48"),
         ("dims.large", 4, "dims.large=4"),
         ("dims.large", 64, "dims.large=64: must exceed dims.small=64"),
-        ("gan1.batch_size", 0, "gan1.batch_size=0: must be at least 1"),
+        ("gan1.batch_size", 1, "gan1.batch_size=1: must be at least 2"),
         ("gan1.max_epochs", 0, "gan1.max_epochs=0: must be at least 1"),
         ("gan1.width", 0, "gan1.width=0: must be at least 1"),
+        ("gan1.rate", -1.0, "gan1.rate=-1.0: must be at least 0"),
+        ("gan1.average", 1.5, "gan1.average=1.5: must be at most 1"),
+        ("dims.embedding", 0, "dims.embedding=0: must be at least 1"),
+        ("logger.pictures_every", 0, "logger.pictures_every=0: must be at least 1"),
+        ("data.margin", -0.5, "data.margin=-0.5: must be at least 0"),
+        ("data.captions.max_words", 0, "data.captions.max_words=0: must be at least 1"),
         ("logger.wandb", "sometimes", "logger.wandb=sometimes: choose offline"),
+        ("trainer.callbacks", {"x": {"a": 1}}, "trainer.callbacks.x={'a': 1}: has no _target_"),
+        *((("name"), name, f"name={name}: must be a folder below runs") for name in BAD_NAMES),
     ],
 )
-def test_numbers_that_cannot_run_are_refused(cfg, key, value, words):
-    OmegaConf.update(cfg, key, value)
+def test_settings_that_cannot_run_are_refused(cfg, key, value, words):
+    OmegaConf.update(cfg, key, value, force_add=True)
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         check(cfg)
     assert "\n" not in str(caught.value)
@@ -132,6 +144,26 @@ def test_targets_outside_the_allow_list_are_refused(cfg, target, key, wrap):
     OmegaConf.update(cfg, key, wrap({"_target_": target}), force_add=True)
     with pytest.raises(ConfigError, match=re.escape(f"_target_={target}: not allowed")):
         check(cfg)
+
+
+@pytest.mark.parametrize("key", ["typo", "gan1.typo", "data.captions.typo"])
+def test_a_key_that_is_forced_in_is_refused(key):
+    with pytest.raises(ConfigError, match=f"{re.escape(key)}: no such setting; .*knows "):
+        check(compose_train(f"+{key}=1"))
+
+
+def test_a_diagnosis_needs_two_labels(cfg):
+    cfg.data.labels = cfg.data.labels[:1]
+    check(cfg)
+    cfg.stage = "inverse"
+    with pytest.raises(ConfigError, match="at least two labels"):
+        check(cfg)
+
+
+@pytest.mark.parametrize("name", ["a b", "Zoë", "noise/normal50", "x..y"])
+def test_any_folder_name_is_taken(cfg, name):
+    cfg.name = name
+    check(cfg)
 
 
 def test_targets_of_the_allow_list_are_taken():
@@ -219,3 +251,4 @@ def test_slurm_composes():
     assert launcher.array_parallelism == 1  # the stages of a chain wait for each other
     assert launcher.max_num_timeout > 0  # a job that is queued again continues
     assert "launcher" not in cfg
+    assert cfg.hydra.sweeper.max_batch_size is None

@@ -162,6 +162,12 @@ def test_broken_json(written, content):
     assert "train.py stage=inverse" in message
 
 
+def test_another_image_range(written):
+    rewrite(written.folder, lambda info: info.update(image_range=[0, 1]))
+    message = refusal(lambda: load_export(written.folder, "inverse"))
+    assert "images lie in [0, 1], not [-1.0, 1.0]" in message
+
+
 def test_unknown_net(written):
     rewrite(written.folder, lambda info: info["nets"]["inverse"].update(net="os.system"))
     message = refusal(lambda: load_export(written.folder, "inverse"))

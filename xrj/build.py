@@ -115,7 +115,7 @@ def _build_arae(
         seed=cfg.seed,
         **_pick(
             settings,
-            "rate adversarial_rate cosine noise noise_decay critic_steps penalty encoder_weight "
+            "rate adversarial_rate cosine noise noise_decay critic_steps penalty "
             "clip word_dropout latent_noise",
         ),
     )

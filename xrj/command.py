@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import NoReturn
 
@@ -22,28 +23,19 @@ DISK = frozenset(
 """What the system answers when a folder cannot be written: a user's to mend, not a bug."""
 
 
-def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Wrap a command's task so that a user's mistake ends it as `fail` does."""
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn a user's mistakes into `fail`.
 
-    @wraps(task)
-    def wrapped(cfg: DictConfig) -> None:
-        try:
-            task(cfg)
-        except UserError as error:
-            fail(str(error))
-
-    return wrapped
-
-
-def run_command(main: Callable[[], None]) -> None:
-    """Run a Hydra main.
-
-    A configuration that cannot be composed and a folder that cannot be written are a user's to
-    mend, too.
+    A configuration that cannot be composed and a folder that cannot be written are such mistakes.
     """
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        main()
+        yield
+    except UserError as error:
+        fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
+        fail(f"{str(error).splitlines()[0]}{reason}; see --help")
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -51,9 +43,24 @@ def run_command(main: Callable[[], None]) -> None:
             f"{error.filename or 'a file'}: cannot be written ({error.strerror}); "
             "free space or choose another folder"
         )
-    except (HydraException, OmegaConfBaseException) as error:
-        reason = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
-        fail(f"{str(error).splitlines()[0]}{reason}; see --help")
+
+
+def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """Wrap a command's task so that a user's mistake ends it before Hydra reports a failed job."""
+
+    @wraps(task)
+    def wrapped(cfg: DictConfig) -> None:
+        with _one_line():
+            task(cfg)
+
+    return wrapped
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a Hydra main; mistakes that Hydra finds are answered as `user_errors` does."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    with _one_line():
+        main()
 
 
 def quote_paths(*keys: str) -> None:

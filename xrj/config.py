@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
@@ -95,7 +95,6 @@ class AraeConfig:
     noise_decay: float = MISSING
     critic_steps: int = MISSING
     penalty: float = MISSING
-    encoder_weight: float = MISSING
     clip: float = MISSING
     word_dropout: float = MISSING
     latent_noise: int = MISSING
@@ -325,6 +324,20 @@ def _targets(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _targets(item, f"{path}[{index}]")
 
 
+def _check_keys(value: Mapping[str, Any], schema: type, path: str = "") -> None:
+    """Refuse keys that the schema lacks, which Hydra's `+key=value` adds without a word."""
+    types = {field.name: field.type for field in fields(schema)}
+    for key, item in value.items():
+        name = f"{path}{key}"
+        if key not in types:
+            raise ConfigError(
+                f"{name}: no such setting; {path or 'the configuration '}knows {', '.join(types)}"
+            )
+        kind = types[key]
+        if isinstance(kind, type) and is_dataclass(kind):
+            _check_keys(item, kind, f"{name}.")
+
+
 _LEAST: Mapping[str, float] = {
     **dict.fromkeys(("dims.embedding", "dims.noise", "logger.pictures_every"), 1),
     **dict.fromkeys(("trainer.num_nodes", "data.captions.min_words", "data.captions.min_count"), 1),
@@ -362,9 +375,10 @@ def check(cfg: DictConfig) -> None:
     """Check what types alone cannot, before anything is built.
 
     Raises:
-        ConfigError: A stage is unknown, a `_target_` is not allowed, a number is out of range, or
-            the name leads out of the runs.
+        ConfigError: A key or a stage is unknown, a `_target_` is not allowed, a number is out of
+            range, or the name leads out of the runs.
     """
+    _check_keys(plain(cfg), TrainConfig)
     _check_name(cfg.name)
     for key, callback in plain(cfg.trainer.callbacks).items():
         if not isinstance(callback, dict) or "_target_" not in callback:
@@ -397,8 +411,9 @@ def check_inference(cfg: DictConfig) -> None:
     """Check what types alone cannot of `infer.py`'s configuration.
 
     Raises:
-        ConfigError: A number is out of range, or the name leads out of the runs.
+        ConfigError: A key is unknown, a number is out of range, or the name leads out of the runs.
     """
+    _check_keys(plain(cfg), InferConfig)
     _check_name(cfg.name)
     numbers = ("count", "mapped", "mapping.steps", "mapping.iterations", "mapping.tries")
     for key, least in [("steps", 2), *((key, 1) for key in numbers)]:

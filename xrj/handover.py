@@ -197,7 +197,8 @@ def load_export(folder: Path, stage: str) -> StageExport:
         raise HandoverError(f"{error}; {_again(folder)}") from error
     if not isinstance(info, dict) or info.get("schema") != SCHEMA or info.get("stage") != stage:
         raise HandoverError(
-            f"{path}: not an export of stage '{stage}' in schema {SCHEMA}; {_again(folder)}"
+            f"{path}: not an export of stage '{stage}' in schema {SCHEMA}; "
+            f"name another run folder, or run python train.py stage={stage} under another name"
         )
     if sha256_json({key: value for key, value in info.items() if key != "hash"}) != info.get(
         "hash"

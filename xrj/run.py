@@ -20,7 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
+from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]  # re-exported
+    MisconfigurationException,
+    SIGTERMException,
+)
 from rich.console import Console
 
 from xrj import __version__
@@ -235,8 +238,12 @@ def _trainer(
             log_every_n_steps=10,
         )
     except (MisconfigurationException, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"trainer: {reason}; see conf/trainer/default.yaml") from error
+        given = ", ".join(
+            f"{key}={cfg.trainer[key]}" for key in ("accelerator", "devices", "precision")
+        )
+        raise ConfigError(
+            f"trainer ({given}): {str(error).strip()}; change one of these"
+        ) from error
 
 
 def _fit(

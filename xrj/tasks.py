@@ -1,5 +1,6 @@
 """What `infer.py` does: justify X-rays, report on a chain, walk through the text space."""
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from glob import glob
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -142,7 +144,7 @@ def report(cfg: DictConfig) -> None:
         ctr_direction=plain(cfg.ctr_direction),
         truth=data.path / "truth.csv",
     )
-    command = _command(cfg)
+    command = _command()
     write_json(
         out / SUMMARY_NAME,
         {
@@ -234,8 +236,5 @@ def _line(sheet: Sheet) -> str:
     return f"{sheet.name}: {record['diagnosis']} ({certainty}); alternative {found}"
 
 
-def _command(cfg: DictConfig) -> str:
-    return (
-        f"python infer.py task=report name={cfg.name} selection={cfg.selection} "
-        f"count={cfg.count} mapped={cfg.mapped} seed={cfg.seed}"
-    )
+def _command() -> str:
+    return shlex.join(["python", "infer.py", *HydraConfig.get().overrides.task])

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from xrj.datamodules.captions import make_captions, sentences
+from xrj.datamodules.commands import run_command
 from xrj.datamodules.openi import parse_report
 from xrj.datamodules.phantom import main, write_phantom, write_phantom_for_reports
 from xrj.datamodules.phantom_anatomy import Findings, draw_acquisition, draw_ctr, draw_patient
@@ -242,8 +243,11 @@ def test_rows_of_the_truth_say_what_is_drawn():
 
 
 @pytest.mark.parametrize("value", ["0", "missing.tgz"])
-def test_command_answers_a_mistake_with_one_line(value, tmp_path, capsys):
-    assert main(["--out", str(tmp_path / "out"), "--reports", value]) == 2
+def test_command_answers_a_mistake_with_one_line(value, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["phantom", "--out", str(tmp_path / "out"), "--reports", value])
+    with pytest.raises(SystemExit) as caught:
+        run_command(main)
+    assert caught.value.code == 2
     message = capsys.readouterr().err
     assert message.startswith("error: ")
     assert message.count("\n") == 1

@@ -69,7 +69,9 @@ def test_bleu_and_rouge_by_hand():
 
 def test_cider_by_hand():
     """One-word captions: only 1-grams, so a match is 10 / 4; one of two images matches."""
-    assert score_captions(["normal", "normal"], [["normal"], ["enlarged"]]).cider == pytest.approx(10 / 4 / 2)
+    assert score_captions(["normal", "normal"], [["normal"], ["enlarged"]]).cider == pytest.approx(
+        10 / 4 / 2
+    )
 
 
 def test_cider_of_a_perfect_caption_depends_on_its_length():

@@ -9,6 +9,7 @@ from xrj.datamodules.phantom import write_phantom
 from xrj.datamodules.phantom_anatomy import draw_acquisition
 from xrj.datamodules.phantom_render import frontal_truth, render_frontal
 from xrj.datamodules.phantom_study import draw_study
+from xrj.errors import DataError
 from xrj.measures.ctr import main, measure_ctr, measure_many
 
 SEED = 5077  # not the seed that the meter's constant was fitted on
@@ -70,11 +71,13 @@ def test_picture_without_a_chest_is_not_confident():
     assert not any(m.confident for m in measure_many([*noise, np.zeros((64, 64), np.uint8)]))
 
 
-def test_command_prints_the_error_table(tmp_path, capsys):
+def test_command_prints_the_error_table(tmp_path, capsys, monkeypatch):
     folder = write_phantom(tmp_path / "phantom", reports=6, seed=SEED, size=128, cardiomegaly=0.5)
-    assert main(["--phantom", str(folder)]) == 0
+    monkeypatch.setattr("sys.argv", ["ctr", "--phantom", str(folder)])
+    main()
     table = capsys.readouterr().out
     assert "cardiomegaly" in table
     assert "mae" in table
-    assert main(["--phantom", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    monkeypatch.setattr("sys.argv", ["ctr", "--phantom", str(tmp_path)])
+    with pytest.raises(DataError, match=r"holds no truth\.csv"):
+        main()

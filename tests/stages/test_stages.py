@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from tests.tiny import EPOCHS
 from xrj.build import build_data, build_module
 from xrj.callbacks.checkpoint import StageCheckpoint
 from xrj.config import STAGES
+from xrj.datamodules.splits import read_split_file
 from xrj.errors import ConfigError, DataError, HandoverError
 from xrj.files import locked, sha256_file
 from xrj.handover import load_export
@@ -25,8 +27,8 @@ from xrj.run import train
 
 SELECTIONS = {
     "arae": {"best": ("val/nll", min)},
-    "gan1": {"best": ("val/distance", min)},
-    "gan2": {"best": ("val/distance", min)},
+    "gan1": {"best": ("val/anchor", min)},
+    "gan2": {"best": ("val/anchor", min)},
     "inverse": {
         "ours_label": ("val/balanced_accuracy", max),
         "ours_caption": ("val/cider", max),
@@ -163,6 +165,45 @@ def test_a_mistake_does_not_claim_the_folder(tiny, tmp_path):
     with pytest.raises(HandoverError, match="another vocabulary"):
         train(tiny("gan1", "data.captions.min_count=3"))
     assert not (tmp_path / "runs/default/gan1/run.json").exists()
+
+
+def test_a_mistaken_augmentation_does_not_claim_the_folder(tiny, tmp_path):
+    with pytest.raises(ConfigError, match=r"albumentations\.Nope"):
+        train(tiny("gan1", "data.augmentations=[{_target_: albumentations.Nope}]"))
+    assert not (tmp_path / "runs/default/gan1/run.json").exists()
+
+
+def test_other_data_under_the_same_settings_are_refused(tiny, copy_of):
+    folder = copy_of("gan1")
+    shutil.rmtree(folder / "export")
+    run = json.loads((folder / "run.json").read_text())
+    run["data"]["split"] = "of other patients"
+    (folder / "run.json").write_text(json.dumps(run))
+    with pytest.raises(ConfigError, match="started on data with another split") as caught:
+        train(tiny("gan1"))
+    assert str(folder) in str(caught.value)
+
+
+def test_a_broken_export_is_written_anew_as_the_error_says(tiny, copy_of):
+    folder = copy_of("gan1")
+    whole = snapshot(folder / "export")
+    path = folder / "export" / "best.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(HandoverError, match=re.escape(f"remove {folder}/export and run python")):
+        load_export(folder, "gan1").net("generator")
+    shutil.rmtree(folder / "export")
+    train(tiny("gan1"))
+    assert snapshot(folder / "export") == whole
+
+
+def test_the_run_folder_says_what_was_read_and_who_is_where(chain):
+    folder = chain / "runs/chain/arae"
+    split = read_split_file(folder / "split.json")
+    assert split.hash == load_export(folder, "arae").info["split"]
+    assert set(split.patients.values()) == {"train", "val", "test"}
+    counts = json.loads((folder / "counts.json").read_text())
+    assert counts["steps"][0][0] == "reports read"
+    assert any("without findings" in line for line in counts["skipped"])
 
 
 def test_a_missing_parent_leaves_nothing_behind(tiny, tmp_path):
@@ -307,7 +348,9 @@ def _trainer(epochs, *callbacks):
     + [("inverse", f"train/{name}") for name in ("diagnosis", "cycle_img", "cycle_emb")],
 )
 def test_losses_descend_on_one_batch(build, stage, loss):
-    module, batch = build(stage, f"{stage}.rate={RATES[stage]}", "inverse.halve_at=[]")
+    module, batch = build(
+        stage, f"{stage}.rate={RATES[stage]}", "inverse.halve_at=[]", "inverse.image_weight=1"
+    )
     if stage == "inverse":  # parents that answer to r more than hardly trained ones do
         for net in (module.decoder, module.generator):
             for parameter in net.parameters():
@@ -381,4 +424,4 @@ def test_the_counts_are_printed_once_a_chain(tiny, capsys):
     train(tiny("gan1", "gan1.max_epochs=1"))
     printed = capsys.readouterr()
     assert "2,446" not in printed.out + printed.err
-    assert printed.out.startswith("gan1: epoch 1/1, distance ")
+    assert printed.out.startswith("gan1: epoch 1/1, anchor ")

@@ -73,7 +73,9 @@ def make_splits(
         ConfigError: The fractions are not three shares that sum to 1.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ConfigError(f"data.split.fractions: {list(fractions)} must be three shares that sum to 1")
+        raise ConfigError(
+            f"data.split.fractions: {list(fractions)} must be three shares that sum to 1"
+        )
     numbers = Counter(label for label in labels if label is not None)
     stratum: dict[str, str | None] = {}
     for patient, label in zip(patient_ids, labels, strict=True):

@@ -267,9 +267,7 @@ def error_table(phantom: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Print the errors of the CTR meter on a phantom."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xrj.measures.ctr", description=main.__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m xrj.measures.ctr", description=main.__doc__)
     parser.add_argument("--phantom", type=Path, required=True, help="folder of the phantom")
     options = parser.parse_args()
     print(error_table(options.phantom).to_string(index=False, float_format="{:.4f}".format))

@@ -36,13 +36,12 @@ class AraeModule(StageModule):
         critic: Latent critic.
         vocabulary: Of the data.
         rate: Learning rate of E and D.
-        adversarial_rate: Learning rate of generator and critic.
+        adversarial_rate: Learning rate of generator, critic and the encoder against the critic.
         cosine: Anneal both rates to zero along a cosine over the epochs.
         noise: Standard deviation of the noise on the code.
         noise_decay: Factor on `noise` for every 100 batches seen.
         critic_steps: Critic steps a batch.
         penalty: Weight of the gradient penalty.
-        encoder_weight: Weight of the critic's gradient into the encoder.
         clip: Bound on the gradient norm of E and D.
         word_dropout: Share of the decoder's input words replaced by out-of-vocabulary.
         latent_noise: Width of the latent generator's noise.
@@ -67,7 +66,6 @@ class AraeModule(StageModule):
         noise_decay: float,
         critic_steps: int,
         penalty: float,
-        encoder_weight: float,
         clip: float,
         word_dropout: float,
         latent_noise: int,
@@ -81,7 +79,7 @@ class AraeModule(StageModule):
         self.vocabulary = vocabulary
         self.rate, self.adversarial_rate, self.cosine = rate, adversarial_rate, cosine
         self.noise, self.noise_decay = noise, noise_decay
-        self.critic_steps, self.penalty, self.encoder_weight = critic_steps, penalty, encoder_weight
+        self.critic_steps, self.penalty = critic_steps, penalty
         self.clip, self.word_dropout = clip, word_dropout
         self.latent_noise, self.seed = latent_noise, seed
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
@@ -136,7 +134,7 @@ class AraeModule(StageModule):
 
         with self.toggled_optimizer(against):
             score = self.critic(self.encoder(tokens)).mean()
-            self.descend(against, self.encoder_weight * score, self.clip)
+            self.descend(against, score, self.clip)
         with self.toggled_optimizer(generator):
             log["train/loss_g"] = -self.critic(self._imagine(len(real))).mean()
             self.descend(generator, log["train/loss_g"])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -237,4 +236,4 @@ def _line(sheet: Sheet) -> str:
 
 
 def _command() -> str:
-    return shlex.join(["python", "infer.py", *HydraConfig.get().overrides.task])
+    return shlex.join(["python", *sys.argv])

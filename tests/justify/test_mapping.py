@@ -32,7 +32,8 @@ def generator():
 def test_the_minimum_of_a_known_problem_is_found():
     """L_M = softplus(-s x) + (x - a)^2 + y^2 in two dimensions, means over both, twice."""
     r, image = start(-1.0, 2.0)
-    result = map_to_label(two_labels(), as_image, r, image, 1, mapping_settings(), generator())
+    settings = mapping_settings(emb_similarity=1.0)
+    result = map_to_label(two_labels(), as_image, r, image, 1, settings, generator())
     x = result.r[0, 0].item()
     # d/dx: -s sigmoid(-s x) + 2 (x - a) / 2 + 2 (x - a) / 2 = 0
     assert -4 / (1 + math.exp(4 * x)) + 2 * (x + 1) == pytest.approx(0, abs=1e-3)

@@ -20,6 +20,7 @@ ORDER = (
     "modules",
     "handover",
     "config",
+    "checks",
     "build",
     "justify",
     "evaluate",

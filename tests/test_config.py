@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 
 from tests.tiny import ROOT, compose_train
 from xrj.build import build_representation
-from xrj.config import STAGES, TrainConfig, check, identity, plain
+from xrj.checks import check, identity
+from xrj.config import STAGES, TrainConfig, plain
 from xrj.errors import ConfigError
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))

@@ -36,7 +36,8 @@ from xrj.callbacks.checkpoint import (
 )
 from xrj.callbacks.pictures import Pictures
 from xrj.callbacks.progress import EpochLines
-from xrj.config import STAGES, check, identity, plain
+from xrj.checks import check, identity
+from xrj.config import STAGES, plain
 from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.errors import ConfigError
 from xrj.files import locked, read_json, remove_temporaries, sha256_json, write_json

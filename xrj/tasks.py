@@ -14,7 +14,8 @@ from rich.progress import track
 
 from xrj import __version__
 from xrj.build import build_evaluation_data
-from xrj.config import check_inference, plain
+from xrj.checks import check_inference
+from xrj.config import plain
 from xrj.datamodules.images import read_image
 from xrj.errors import ConfigError, DataError
 from xrj.evaluate.interpolation import as_text as walk_text

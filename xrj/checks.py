@@ -1,0 +1,165 @@
+"""The composed configuration: its checks and its identity."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from xrj.config import STAGES, InferConfig, TrainConfig, plain
+from xrj.errors import ConfigError
+
+ALLOWED_TARGETS = re.compile(r"(albumentations|pytorch_lightning\.callbacks)\.[A-Z]\w*")
+"""What `_target_` may name: these packages' classes, and nothing that their modules import."""
+
+
+def _targets(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "_target_":
+                yield path, str(item)
+            else:
+                yield from _targets(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _targets(item, f"{path}[{index}]")
+
+
+def _check_keys(value: Mapping[str, Any], schema: type, path: str = "") -> None:
+    """Refuse keys that the schema lacks, which Hydra's `+key=value` adds without a word."""
+    types = {field.name: field.type for field in fields(schema)}
+    for key, item in value.items():
+        name = f"{path}{key}"
+        if key not in types:
+            raise ConfigError(
+                f"{name}: no such setting; {path or 'the configuration '}knows {', '.join(types)}"
+            )
+        kind = types[key]
+        if isinstance(kind, type) and is_dataclass(kind):
+            _check_keys(item, kind, f"{name}.")
+
+
+_LEAST: Mapping[str, float] = {
+    **dict.fromkeys(("dims.embedding", "dims.noise", "logger.pictures_every"), 1),
+    **dict.fromkeys(("trainer.num_nodes", "data.captions.min_words", "data.captions.min_count"), 1),
+    **dict.fromkeys(("data.captions.max_words", "data.captions.max_per_image"), 1),
+    **dict.fromkeys(("data.margin", "data.max_broken", "data.num_workers"), 0),
+}
+_LEAST_OF_STAGE: Mapping[str, float] = {
+    "batch_size": 2,  # batch normalisation needs company
+    **dict.fromkeys(("max_epochs", "width", "hidden", "latent_noise", "critic_steps"), 1),
+    **dict.fromkeys(("rate", "adversarial_rate", "dropout", "word_dropout", "average"), 0),
+}
+_MOST_OF_STAGE: Mapping[str, float] = dict.fromkeys(("dropout", "word_dropout", "average"), 1)
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    stage = cfg.stage
+    least = {**_LEAST, **{f"{stage}.{key}": value for key, value in _LEAST_OF_STAGE.items()}}
+    for key, bound in least.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value < bound:
+            raise ConfigError(f"{key}={value}: must be at least {bound}")
+    for name, bound in _MOST_OF_STAGE.items():
+        value = cfg[stage].get(name, 0)
+        if value > bound:
+            raise ConfigError(f"{stage}.{name}={value}: must be at most {bound}")
+
+
+def _check_name(name: str) -> None:
+    path = PurePath(name)
+    if not name.strip() or path.is_absolute() or ".." in path.parts or path == PurePath():
+        raise ConfigError(f"name={name}: must be a folder below runs, such as demo or noise/50")
+
+
+def check(cfg: DictConfig) -> None:
+    """Check what types alone cannot, before anything is built.
+
+    Raises:
+        ConfigError: A key or a stage is unknown, a `_target_` is not allowed, a number is out of
+            range, or the name leads out of the runs.
+    """
+    _check_keys(plain(cfg), TrainConfig)
+    _check_name(cfg.name)
+    for key, callback in plain(cfg.trainer.callbacks).items():
+        if not isinstance(callback, dict) or "_target_" not in callback:
+            raise ConfigError(
+                f"trainer.callbacks.{key}={callback}: has no _target_; give "
+                "'{_target_: pytorch_lightning.callbacks.X, ...}'"
+            )
+    for path, target in _targets(plain(cfg), ""):
+        if not ALLOWED_TARGETS.fullmatch(target):
+            raise ConfigError(
+                f"{path}._target_={target}: not allowed; "
+                "name a class of albumentations or pytorch_lightning.callbacks"
+            )
+    if cfg.stage not in STAGES:
+        raise ConfigError(f"stage={cfg.stage}: unknown; choose one of {', '.join(STAGES)}")
+    for key in ("small", "large"):
+        size = cfg.dims[key]
+        if size < 8 or size & (size - 1):
+            raise ConfigError(f"dims.{key}={size}: must be a power of two from 8 on")
+    if cfg.dims.large <= cfg.dims.small:
+        raise ConfigError(f"dims.large={cfg.dims.large}: must exceed dims.small={cfg.dims.small}")
+    _check_numbers(cfg)
+    if cfg.stage == "inverse" and len(cfg.data.labels) < 2:
+        raise ConfigError("data.labels: a diagnosis needs at least two labels; add one")
+    if cfg.logger.wandb not in ("offline", "online", "disabled"):
+        raise ConfigError(f"logger.wandb={cfg.logger.wandb}: choose offline, online or disabled")
+
+
+def check_inference(cfg: DictConfig) -> None:
+    """Check what types alone cannot of `infer.py`'s configuration.
+
+    Raises:
+        ConfigError: A key is unknown, a number is out of range, or the name leads out of the runs.
+    """
+    _check_keys(plain(cfg), InferConfig)
+    _check_name(cfg.name)
+    numbers = ("count", "mapped", "mapping.steps", "mapping.iterations", "mapping.tries")
+    for key, least in [("steps", 2), *((key, 1) for key in numbers)]:
+        if (given := OmegaConf.select(cfg, key)) < least:
+            raise ConfigError(f"{key}={given}: must be at least {least}")
+    if not 0 < cfg.mapping.certainty < 1:
+        raise ConfigError(f"mapping.certainty={cfg.mapping.certainty}: must lie between 0 and 1")
+    for label, direction in cfg.ctr_direction.items():
+        if direction not in (-1, 1):
+            raise ConfigError(f"ctr_direction.{label}={direction}: must be 1 or -1")
+
+
+FREE = ("data.root", "data.csv", "data.cache_dir", "data.download", "data.num_workers")
+"""Settings of a run that may change when it continues: they say where and how, not what."""
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """Return what makes a run the run that it is, flat: {"dims.noise": 100, ...}.
+
+    A rerun under the same name must agree in all of it: the stage's own settings, the shared ones
+    and how many devices share the work; not where things lie, nor what is logged.
+    """
+    whole = plain(cfg)
+    trainer = {
+        key: whole["trainer"][key]
+        for key in ("devices", "num_nodes", "precision", "sync_batchnorm")
+    }
+    kept = {
+        "stage": whole["stage"],
+        "seed": whole["seed"],
+        "dims": whole["dims"],
+        "data": whole["data"],
+        whole["stage"]: whole[whole["stage"]],
+        "trainer": trainer,
+    }
+    flat = dict(_flatten(kept, ""))
+    return {key: value for key, value in flat.items() if key not in FREE}
+
+
+def _flatten(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        name = f"{path}.{key}" if path else key
+        if isinstance(item, dict) and item:
+            yield from _flatten(item, name)
+        else:
+            yield name, item

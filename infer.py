@@ -18,10 +18,15 @@ def main(cfg: DictConfig) -> None:
     run_task(cfg)
 
 
+def run() -> None:
+    """Do what the command line says."""
+    register()
+    quote_paths("image", "out", "runs", "data.root", "data.csv", "data.cache_dir")
+    run_command(main)
+
+
 if __name__ == "__main__":
     # Single X-rays are many short steps: threads that spin while they wait for each other, as
     # OpenMP's do, take many times as long as soon as something else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    register()
-    quote_paths("image", "out", "runs", "data.root", "data.csv", "data.cache_dir")
-    run_command(main)
+    run()

@@ -90,3 +90,28 @@ def chain_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chain")
     write_chain(folder / "runs", "tiny", folder / "cache")
     return folder / "runs"
+
+
+@pytest.fixture(scope="session")
+def chests():
+    """X-rays of one patient with a CTR of 0.44 and of 0.60."""
+    from xrj.datamodules.phantom_anatomy import Findings, draw_acquisition, draw_patient
+    from xrj.datamodules.phantom_render import render_frontal
+
+    acquisition = draw_acquisition(1, "CXR1", 0, "frontal")
+
+    def render(ctr):
+        return render_frontal(
+            draw_patient(1, "CXR1", ctr=ctr, findings=Findings()), acquisition, 256
+        )
+
+    return render(0.44), render(0.60)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real headless Chromium, the system's own."""
+    from tests.browser import chromium
+
+    with chromium() as browser:
+        yield browser

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-import infer
 from tests.chains import CONF
-from xrj.command import quote_paths, run_command
+from tests.commands import call_infer
+from xrj.command import quote_paths
 from xrj.config import register
 from xrj.errors import ConfigError, DataError
 from xrj.files import sha256_json
@@ -37,20 +37,8 @@ def run(chain_runs, tmp_path, monkeypatch, capsys):
     """Call infer.py in this process; return exit status, lines of stdout and of stderr."""
 
     def call(*arguments, name="tiny"):
-        argv = ["infer.py", *arguments, f"name={name}", f"runs={chain_runs}", *QUICK]
-        monkeypatch.setattr(sys, "argv", argv)
-        monkeypatch.setattr(sys, "orig_argv", ["python", *argv])
-        monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf lies beside infer.py
-        monkeypatch.chdir(tmp_path)
-        register()
-        status = 0
-        try:
-            quote_paths("image", "out")
-            run_command(infer.main)
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out.splitlines(), captured.err.splitlines()
+        given = [*arguments, f"name={name}", f"runs={chain_runs}", *QUICK]
+        return call_infer(monkeypatch, capsys, tmp_path, given)
 
     return call
 

@@ -41,11 +41,12 @@ class _BeforeTorchvision(MetaPathFinder):
 
 def _declare_unless_loadable(library: Path) -> None:
     import torch
+    from torch.library import Library
 
     try:
         torch.ops.load_library(library)
     except OSError:
-        declarations = torch.library.Library("torchvision", "DEF")
+        declarations = Library("torchvision", "DEF")
         for operator in OPERATORS:
             declarations.define(f"{operator}{SIGNATURE}")
         _KEPT.append(declarations)

@@ -12,8 +12,6 @@ import yaml
 
 from tests.chains import CONF
 from tests.justify.handmade import made, made_evidence, made_mapping, vote
-from xrj.datamodules.phantom_anatomy import Findings, draw_acquisition, draw_patient
-from xrj.datamodules.phantom_render import render_frontal
 from xrj.evaluate.counterfactuals import (
     summarise_change,
     summarise_ctr,
@@ -36,19 +34,6 @@ SMALL_HEART, LARGE_HEART = "the heart is normal in size", "the heart is enlarged
 @pytest.fixture(scope="module")
 def lexicon():
     return Lexicon.from_config(yaml.safe_load((CONF / "lexicon" / "heart.yaml").read_text()))
-
-
-@pytest.fixture(scope="module")
-def chests():
-    """X-rays of one patient with a CTR of 0.44 and of 0.60."""
-    acquisition = draw_acquisition(1, "CXR1", 0, "frontal")
-
-    def render(ctr):
-        return render_frontal(
-            draw_patient(1, "CXR1", ctr=ctr, findings=Findings()), acquisition, 256
-        )
-
-    return render(0.44), render(0.60)
 
 
 @pytest.fixture

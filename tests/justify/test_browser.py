@@ -1,7 +1,6 @@
 """The pages in a real browser: phone, paper, keyboard, no script, and nothing from the network."""
 
 import re
-import shutil
 
 import pytest
 
@@ -9,12 +8,7 @@ from tests.justify.handmade import Named, certainty, made, made_evidence
 from xrj.justify.output import write_index, write_justification
 from xrj.justify.page import Measure, index_page
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
-]
+pytestmark = pytest.mark.slow
 LABELS = ("normal", "cardiomegaly", "chronic_obstructive_pulmonary_disease_with_exacerbation")
 LONG = "CXR_" + "0123456789" * 12 + ".png"
 
@@ -39,14 +33,6 @@ def folder(tmp_path_factory):
     rows = [Measure("Balanced accuracy", "93.1 % (88.0 to 96.4)", "108", "mean over the labels")]
     write_index(folder, index_page("Title", sheets, measures=rows, setting=LONG, skipped=[LONG]))
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

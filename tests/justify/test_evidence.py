@@ -10,26 +10,11 @@ import torch
 from tests.justify.handmade import made_mapping, vote
 from tests.justify.toy import Toy
 from xrj.datamodules.images import resize
-from xrj.datamodules.phantom_anatomy import Findings, draw_acquisition, draw_patient
-from xrj.datamodules.phantom_render import render_frontal
 from xrj.justify.change import distances, unexplained_share, weigh_heart
 from xrj.justify.evidence import EvidenceSettings, Pictures, gather_evidence, take_vote
 
 LABELS = ("normal", "cardiomegaly")
 SETTINGS = EvidenceSettings({"cardiomegaly": 1, "normal": -1}, unexplained=0.25)
-
-
-@pytest.fixture(scope="module")
-def chests():
-    """X-rays of one patient with a CTR of 0.44 and of 0.60."""
-    acquisition = draw_acquisition(1, "CXR1", 0, "frontal")
-
-    def render(ctr):
-        return render_frontal(
-            draw_patient(1, "CXR1", ctr=ctr, findings=Findings()), acquisition, 256
-        )
-
-    return render(0.44), render(0.60)
 
 
 def test_a_vote_names_the_most_certain_label():

@@ -1,7 +1,6 @@
 """A reader in a real browser: by keyboard, without script, in two tabs, past a killed server."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,21 +12,8 @@ import pytest
 from tests.study.conftest import SMALL, make_study
 from xrj.study.folder import read_links
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
-]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

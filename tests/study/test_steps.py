@@ -4,13 +4,10 @@ import json
 import re
 import shutil
 import stat
-import sys
 
 import pytest
 
-import infer
-from xrj.command import quote_paths, run_command
-from xrj.config import register
+from tests.commands import call_infer
 from xrj.files import locked
 from xrj.study.folder import LOCK_NAME, open_study, read_links
 
@@ -25,19 +22,8 @@ def run(chain_runs, tmp_path, monkeypatch, capsys):
     def call(step, *arguments):
         given = [f"study.step={step}"] if step else []
         runs = ["name=tiny", f"runs={chain_runs}"]
-        argv = ["infer.py", "task=study", *given, *runs, "out=s", *QUICK, *arguments]
-        monkeypatch.setattr(sys, "argv", argv)
-        monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf lies beside infer.py
-        monkeypatch.chdir(tmp_path)
-        register()
-        status = 0
-        try:
-            quote_paths("out")
-            run_command(infer.main)
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out.splitlines(), captured.err.splitlines()
+        given += ["task=study", *runs, "out=s", *QUICK, *arguments]
+        return call_infer(monkeypatch, capsys, tmp_path, given)
 
     return call
 

@@ -7,19 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browser import Visitor
 from tests.datamodules.radiographs import as_bytes, radiograph
 from tests.justify.handmade import LARGE
-from tests.web.browser import Visitor, chromium
 from tests.web.pages import as_png, page_app, running, xray
 from xrj.datamodules.images import resize
 
 RESULT = "text=What would look different if it were cardiomegaly"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -1,0 +1,21 @@
+"""`infer.py` as its user calls it, in this process."""
+
+import sys
+
+import infer
+
+
+def call_infer(monkeypatch, capsys, folder, arguments):
+    """Call it in a folder; return exit status, lines of stdout and of stderr."""
+    argv = ["infer.py", *arguments]
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "orig_argv", ["python", *argv])
+    monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf lies beside infer.py
+    monkeypatch.chdir(folder)
+    status = 0
+    try:
+        infer.run()
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out.splitlines(), captured.err.splitlines()

@@ -1,0 +1,193 @@
+"""How stages learn: what their losses see, that these descend, averages, rates and noise."""
+
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from xrj import losses
+from xrj.build import build_data, build_module
+from xrj.config import STAGES
+from xrj.handover import load_export
+
+RATES = {"arae": 0.01, **dict.fromkeys(("gan1", "gan2", "inverse", "classifier"), 0.002)}
+RATES |= {"embedding_gan1": 0.002, "captioner": 0.001}
+
+
+@pytest.fixture
+def build(tiny):
+    """Build a stage's module and its first training batch as the module sees it."""
+
+    def make(stage, *overrides):
+        cfg = tiny(stage, *overrides)
+        parents = {name: load_export(Path(cfg.parents[name]), name) for name in STAGES[stage]}
+        data = build_data(cfg)
+        data.prepare_data()
+        data.setup("fit")
+        torch.manual_seed(0)
+        module = build_module(cfg, data, parents)
+        batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+        return module, batch
+
+    return make
+
+
+@pytest.mark.parametrize("stage", ["gan1", "gan2"])
+def test_locality_compares_a_patient_under_two_captions(build, stage):
+    module, batch = build(stage, f"{stage}.locality=20")
+    image = batch["image"]
+    half = len(image) // 2
+    noise = module.draw_noise(batch.get("small", image))
+    assert torch.equal(noise[:half], noise[half : 2 * half])
+
+    fake = torch.zeros_like(image).requires_grad_()
+    module.small = torch.zeros(len(image), 1, 16, 16)
+    assert module.constraints(fake, image)["locality"] == 0
+    changed = fake.detach().clone()
+    changed[0] = 0.5
+    changed.requires_grad_()
+    term = module.constraints(changed, image)["locality"]
+    assert term.item() == pytest.approx(module.locality * 0.5 / 0.55 / half)
+    (gradient,) = torch.autograd.grad(term, changed)
+    assert (gradient[0] > 0).all()
+    assert (gradient[1:] == 0).all()
+
+
+def test_the_average_follows_its_recursion(build):
+    module, batch = build("gan1", "gan1.average=0.5")
+    steps, update = [], module.averaged.update_parameters
+
+    def record(generator):
+        steps.append(generator.output.weight.detach().clone())
+        update(generator)
+
+    module.averaged.update_parameters = record
+    _trainer(6).fit(module, _repeat(batch))
+    expected = steps[0]
+    for count, weight in enumerate(steps[1:], start=1):
+        decay = min(0.5, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * weight
+    torch.testing.assert_close(module.averaged.module.output.weight, expected)
+
+
+def test_without_average_the_generator_itself_is_kept(build):
+    module, batch = build("gan1", "gan1.average=0.0")
+    _trainer(3).fit(module, _repeat(batch))
+    for key, value in module.generator.state_dict().items():
+        assert torch.equal(module.averaged.module.state_dict()[key], value)
+
+
+@pytest.mark.parametrize(("stage", "sigma"), [("gan1", 0.0), ("gan1", 0.5), ("gan2", 0.5)])
+def test_generators_learn_on_codes_with_noise(build, stage, sigma):
+    module, batch = build(stage, f"{stage}.code_noise={sigma}")
+    codes = []
+    module.generator.register_forward_pre_hook(
+        lambda _, inputs: codes.append(module.representation.code(inputs[0].detach()))
+    )
+    _trainer(1).fit(module, _repeat(batch))
+    spread = (codes[0] - module.encoder(batch["tokens"])).std().item()
+    assert spread == pytest.approx(sigma, rel=0.3, abs=1e-6)
+
+
+class _Repeat(torch.utils.data.Dataset):
+    def __init__(self, batch):
+        self.batch = batch
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def _repeat(batch):
+    return torch.utils.data.DataLoader(_Repeat(batch), batch_size=None)
+
+
+class _History(pl.Callback):
+    def __init__(self):
+        self.rows = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.rows.append({key: float(value) for key, value in trainer.callback_metrics.items()})
+
+
+def _trainer(epochs, *callbacks):
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "loss"),
+    [("arae", "train/nll"), ("gan1", "train/loss_d"), ("gan2", "train/loss_d")]
+    + [("classifier", "train/loss"), ("embedding_gan1", "train/loss_d"), ("captioner", "train/nll")]
+    + [("inverse", f"train/{name}") for name in ("diagnosis", "cycle_img", "cycle_emb")],
+)
+def test_losses_descend_on_one_batch(build, stage, loss):
+    module, batch = build(
+        stage,
+        f"{stage}.rate={RATES[stage]}",
+        "inverse.halve_at=[]",
+        *("inverse.image_weight=1", "inverse.noise_weight=0", "inverse.caption_weight=0"),
+    )
+    if stage == "inverse":  # parents that answer to r more than hardly trained ones do
+        for net in (module.decoder, module.generator):
+            for parameter in net.parameters():
+                parameter.mul_(6 if parameter.dim() > 1 else 1)
+        for layer in module.inverse.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
+    history = _History()
+    _trainer(40, history).fit(module, _repeat(batch))
+    values = [row[loss] for row in history.rows]
+    assert sum(values[-5:]) < 0.97 * sum(values[:5])
+
+
+def test_halving(build):
+    module, batch = build("gan1", "gan1.max_epochs=4", "gan1.rate=0.8", "gan1.halve_at=[0.5,0.75]")
+    history = _History()
+    _trainer(4, history).fit(module, _repeat(batch))
+    assert [row["rate"] for row in history.rows] == pytest.approx([0.8, 0.8, 0.4, 0.2])
+
+
+def test_noise_on_the_code_fades_with_all_batches_seen(build):
+    module, batch = build("arae")
+    _trainer(3).fit(module, _repeat(batch))
+    assert int(module.batches) == 3
+    assert "batches" in module.state_dict()
+
+
+def test_words_are_exchanged_in_every_other_description(build):
+    module, batch = build("arae", "arae.substitution=0.5")
+    tokens = batch["tokens"]
+    torch.manual_seed(0)
+    text = module._substitute_words(tokens)
+    word = tokens > module.vocabulary.label_ids[-1]
+    changed = text != tokens
+    assert not changed[::2].any()
+    assert not changed[~word].any()
+    share = (changed[1::2].sum() / word[1::2].sum()).item()
+    assert 0.25 < share < 0.55  # some words are exchanged for themselves
+    assert set(text[changed].tolist()) <= set(tokens[word].tolist())
+    module.substitution = 0.0
+    assert module._substitute_words(tokens) is tokens
+
+
+def test_the_autoencoder_reconstructs_what_it_was_given(build, monkeypatch):
+    module, batch = build("arae", "arae.substitution=0.5")
+    given, asked = [], []
+    module.encoder.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    nll = losses.caption_nll
+    monkeypatch.setattr(losses, "caption_nll", lambda x, y: asked.append(y) or nll(x, y))
+    _trainer(1).fit(module, _repeat(batch))
+    assert torch.equal(given[0], asked[0])
+    assert not torch.equal(given[0], batch["tokens"])
+    assert torch.equal(given[1], batch["tokens"])  # the critic judges codes of true descriptions

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from xrj.datamodules import phantom_reports
 from xrj.datamodules.captions import sentences
 from xrj.errors import ConfigError
-from xrj.measures.agreement import Agreement, Lexicon, agreement, says
+from xrj.measures.agreement import Agreement, Lexicon, agreement, contradicts_itself, says
 
 CONFIG = OmegaConf.to_container(
     OmegaConf.load(Path(__file__).parents[2] / "conf" / "lexicon" / "heart.yaml")
@@ -75,6 +75,25 @@ def test_phantom_reports_are_read_right_beside_any_neighbour(label):
         for text in (f"{heart} {other}", f"{other} {heart}"):
             words = [word for sentence in sentences(text) for word in sentence]
             assert says(words, HEART) == label, text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("the heart is mildly enlarged there is no cardiomegaly", True),
+        ("no cardiomegaly the heart is large", True),
+        ("there is cardiomegaly the lungs are clear no effusion", False),
+        ("the heart is normal in size no cardiomegaly", False),
+        ("", False),
+    ],
+)
+def test_a_caption_that_affirms_and_denies_contradicts_itself(text, expected):
+    assert contradicts_itself(text.split(), HEART) is expected
+
+
+def test_a_caption_that_contradicts_itself_does_not_agree():
+    words = "the heart is enlarged there is no cardiomegaly".split()
+    assert agreement([words], ["cardiomegaly"], HEART) == Agreement(0, 1, 0, 1)
 
 
 def test_counts():

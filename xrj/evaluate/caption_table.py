@@ -10,7 +10,7 @@ from xrj.evaluate.figure import Figure
 from xrj.evaluate.readings import Readings
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.evaluate.runs import Rows, Run, Scores, check_balance, deviation, over_runs
-from xrj.measures.agreement import says
+from xrj.measures.agreement import contradicts_itself, says
 from xrj.measures.captions import clean, score_captions
 from xrj.measures.corpus import MEASURES as CORPUS_MEASURES
 from xrj.measures.corpus import CaptionCorpus
@@ -114,17 +114,17 @@ def caption_run(
 
 
 def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
-    """Return 1 where the words state the decoded label, 0 where another, NaN where none."""
+    """Return 1 where the words state the decoded label, 0 where not that alone, NaN where none."""
     labels = {label for label, _ in readings.decoded}
     if not labels <= set(lexicon.hearts.statements):
         return np.full(len(readings.decoded), np.nan)
-    stated = [says(words, lexicon.hearts) for _, words in readings.decoded]
-    return np.array(
-        [
-            np.nan if word is None else float(word == label)
-            for word, (label, _) in zip(stated, readings.decoded, strict=True)
-        ]
-    )
+    hearts = lexicon.hearts
+    found = []
+    for label, words in readings.decoded:
+        said = says(words, hearts)
+        agrees = said == label and not contradicts_itself(words, hearts)
+        found.append(np.nan if said is None else float(agrees))
+    return np.array(found)
 
 
 def own_caption_runs(

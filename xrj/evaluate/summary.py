@@ -55,7 +55,7 @@ class CaptionSummary:
         meteor_reason: Why not.
         agree: Captions whose words state the diagnosis, among those that state one; the last three
             are None when the lexicon does not know every label.
-        contradict: Captions that state another.
+        contradict: Captions that state another, or affirm and deny the same.
         silent: Captions that state none.
     """
 

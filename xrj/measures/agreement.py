@@ -5,7 +5,7 @@ which comes from the configuration (`conf/lexicon/`).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,29 +74,34 @@ def says(words: Sequence[str], lexicon: Lexicon) -> str | None:
         words: The caption, without its label word.
         lexicon: What counts as a statement.
     """
+    spoken = sorted(_spoken(words, lexicon))
+    affirmed = [label for _, label, denied in spoken if not denied and label != lexicon.implied]
+    if affirmed:
+        return affirmed[0]
+    implied = any(denied != (label == lexicon.implied) for _, label, denied in spoken)
+    return lexicon.implied if implied else None
+
+
+def contradicts_itself(words: Sequence[str], lexicon: Lexicon) -> bool:
+    """Return whether a caption affirms a label and denies the same one."""
+    spoken = list(_spoken(words, lexicon))
+    affirmed, refused = ({label for _, label, no in spoken if no is said} for said in (False, True))
+    return bool(affirmed & refused)
+
+
+def _spoken(words: Sequence[str], lexicon: Lexicon) -> Iterator[tuple[int, str, bool]]:
+    """Yield where a caption speaks of a label, of which, and whether it denies it."""
     text = " ".join(words).lower()
-    first: tuple[int, str] | None = None
-    implied = False
     for label, pattern in lexicon.statements.items():
         for match in pattern.finditer(text):
-            denied = bool(
-                lexicon.denied_before.search(text[: match.start()])
-                or lexicon.denied_after.search(text[match.end() :])
-            )
-            if label == lexicon.implied:
-                implied |= not denied
-            elif denied:
-                implied = True
-            elif first is None or match.start() < first[0]:
-                first = (match.start(), label)
-    if first is not None:
-        return first[1]
-    return lexicon.implied if implied else None
+            before, after = text[: match.start()], text[match.end() :]
+            denied = lexicon.denied_before.search(before) or lexicon.denied_after.search(after)
+            yield match.start(), label, bool(denied)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many captions state their label, state another, or state none."""
+    """How many captions state their label, state another or deny their own, or state none."""
 
     agree: int
     contradict: int
@@ -123,7 +128,10 @@ def agreement(
     Raises:
         ValueError: The lengths differ.
     """
-    stated = [(says(words, lexicon), label) for words, label in zip(captions, labels, strict=True)]
-    silent = sum(said is None for said, _ in stated)
-    agree = sum(said == label for said, label in stated)
+    stated = [says(words, lexicon) for words in captions]
+    silent = stated.count(None)
+    agree = sum(
+        said == label and not contradicts_itself(words, lexicon)
+        for words, label, said in zip(captions, labels, stated, strict=True)
+    )
     return Agreement(agree, len(stated) - agree - silent, silent, len(stated))

@@ -40,7 +40,7 @@ def initialise_gan(module: nn.Module) -> None:
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
-    module.to(memory_format=torch.channels_last)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
 
 
 def _same(inputs: int, outputs: int) -> nn.Conv2d:

@@ -120,7 +120,7 @@ def main() -> None:
     if absent:
         print(f"mapping: not measured, {absent[0]} is not trained; run make demo first")
         return
-    model = JustificationModel.load(folders, options.name, "ours_label", "cpu")
+    model = JustificationModel.load(folders, options.name, "ours_label", 1, "cpu")
     data = build_evaluation_data(model.exports["inverse"], {}, "images")
     x, large = (
         to_tensor(data.evaluation_images("test", size)[0][: options.images]) for size in model.sizes

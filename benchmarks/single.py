@@ -62,7 +62,7 @@ def main() -> None:
     if not (folders["inverse"] / "export/stage.json").is_file():
         print(f"single: not measured, {folders['inverse']} is not trained; run make demo first")
         return
-    model = JustificationModel.load(folders, options.name, cfg.selection, "cpu")
+    model = JustificationModel.load(folders, options.name, cfg.selection, cfg.beams, "cpu")
     settings = justify_settings(cfg)
     with folder_of_xrays(options.root, reports=20) as folder:
         paths = sorted(folder.rglob("*-1001.png")) or sorted(folder.rglob("*.png"))

@@ -148,6 +148,8 @@ def check_inference(cfg: DictConfig) -> None:
     for key, least in [("steps", 2), *((key, 1) for key in numbers)]:
         if (given := OmegaConf.select(cfg, key)) < least:
             raise ConfigError(f"{key}={given}: must be at least {least}")
+    if cfg.beams < 1:
+        raise ConfigError(f"beams={cfg.beams}: must be at least 1")
     if not 2 <= cfg.walk <= 64:
         raise ConfigError(f"walk={cfg.walk}: must lie between 2 and 64")
     for key in ("max_upload_mb", "max_pixels", "max_waiting", "keep_minutes"):

@@ -167,6 +167,7 @@ class InverseConfig:
     caption_weight: float = MISSING
     telling: float = MISSING
     label_measure: LabelMeasure = MISSING
+    augmentations: list[dict[str, Any]] = MISSING
 
 
 @dataclass
@@ -418,6 +419,7 @@ class InferConfig:
     image: str | None = None
     out: str | None = None
     selection: str = MISSING
+    beams: int = MISSING
     count: int = MISSING
     mapped: int = MISSING
     walk: int = MISSING

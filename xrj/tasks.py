@@ -160,7 +160,7 @@ def report(cfg: DictConfig) -> None:
         {
             "measures": summary.to_dict(),
             "data": {"source": data.source, "split": "test", "split_hash": data.split_hash},
-            "model": sheets[0].record["model"] | {"selection": cfg.selection},
+            "model": sheets[0].record["model"] | {"selection": cfg.selection, "beams": cfg.beams},
             "mapping": plain(cfg.mapping),
             "refinement": plain(cfg.refinement),
             "seed": cfg.seed,
@@ -291,7 +291,7 @@ def _report_folder(cfg: DictConfig) -> Path:
 
 def _load(cfg: DictConfig) -> JustificationModel:
     folders = {stage: Path(folder) for stage, folder in plain(cfg.chain).items()}
-    return JustificationModel.load(folders, cfg.name, cfg.selection, _device(cfg.device))
+    return JustificationModel.load(folders, cfg.name, cfg.selection, cfg.beams, _device(cfg.device))
 
 
 def _device(name: str) -> str:

@@ -36,7 +36,7 @@ def test_a_walk_begins_and_ends_at_its_captions():
     assert len(walk) == 4
     for place, end in ((0, 0), (-1, 1)):
         code = encoder(torch.tensor([vocabulary.encode(*ends[end])]))
-        assert walk[place] == vocabulary.decode(decoder.greedy(code, 5)[0].tolist())
+        assert walk[place] == vocabulary.decode(decoder.decode(code, 5)[0].tolist())
     lines = as_text(3, ends, walk).splitlines()
     assert lines[0] == "3. from  normal: heart small"
     assert lines[-1].endswith("to    cardiomegaly: heart large")

@@ -14,7 +14,7 @@ from xrj.justify.refinement import RefinementSettings
 @pytest.fixture(scope="session")
 def model(chain_runs):
     folders = {stage: chain_runs / "tiny" / stage for stage in STAGES}
-    return JustificationModel.load(folders, "tiny", "ours_label", "cpu")
+    return JustificationModel.load(folders, "tiny", "ours_label", 4, "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,7 @@ def test_nothing_of_the_model_changes(model, image, settings):
 
 def test_a_classifier_gives_its_vote_and_its_maps(chain_runs, image, settings):
     folders = {stage: chain_runs / "tiny" / stage for stage in (*STAGES, "classifier")}
-    model = JustificationModel.load(folders, "tiny", "ours_label", "cpu")
+    model = JustificationModel.load(folders, "tiny", "ours_label", 4, "cpu")
     found = justify(model, image, "x.png", settings, seed=0)
     assert set(found.found_by_classifier.certainty) == set(model.labels)
     independent = found.evidence.independent
@@ -169,7 +169,7 @@ def test_a_classifier_gives_its_vote_and_its_maps(chain_runs, image, settings):
 def test_a_classifier_may_be_missing(chain_runs, tmp_path):
     folders = {stage: chain_runs / "tiny" / stage for stage in STAGES}
     model = JustificationModel.load(
-        folders | {"classifier": tmp_path / "none"}, "tiny", "ours_label", "cpu"
+        folders | {"classifier": tmp_path / "none"}, "tiny", "ours_label", 4, "cpu"
     )
     assert model.classifier is None
     assert "classifier" not in model.identity["stages"]
@@ -178,7 +178,7 @@ def test_a_classifier_may_be_missing(chain_runs, tmp_path):
 def test_a_selection_that_was_not_kept_is_named(chain_runs):
     folders = {stage: chain_runs / "tiny" / stage for stage in STAGES}
     with pytest.raises(HandoverError, match="keeps ours_label, ours_caption, not 'best'"):
-        JustificationModel.load(folders, "tiny", "best", "cpu")
+        JustificationModel.load(folders, "tiny", "best", 4, "cpu")
 
 
 # Any model that keeps to the interface

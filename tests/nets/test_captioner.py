@@ -7,8 +7,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from xrj.errors import ConfigError
 from xrj.losses import caption_nll, coverage
 from xrj.nets.captioner import CausalConvolution, ConvolutionalCaptioner
+from xrj.nets.decoding import EOS, PAD
 from xrj.nets.registry import build_net
-from xrj.nets.text import EOS, PAD
 from xrj.nets.zoo import IMAGENET, VggFeatures, models
 
 VOCABULARY, LABELS = 24, torch.tensor([5, 6])
@@ -99,7 +99,7 @@ def test_attention_is_a_share_of_each_place(net, seen):
 
 
 def test_greedy_decoding_is_teacher_forcing_with_its_own_words(net, seen):
-    decoded = net.greedy(seen, 12, LABELS)
+    decoded = net.decode(seen, 12, LABELS)
     logits, _ = net(seen, decoded)
     assert torch.equal(decoded[:, 0], LABELS[logits[:, 0, LABELS].argmax(dim=1)])
     torch.testing.assert_close(logits[:, 0], net.first_logits(seen), rtol=1e-4, atol=1e-4)
@@ -113,7 +113,7 @@ def test_nothing_follows_the_end(net, seen):
     ending = build_again(net)
     with torch.no_grad():
         ending.output.bias[EOS] = 1e4
-    decoded = ending.greedy(seen, 5, LABELS)
+    decoded = ending.decode(seen, 5, LABELS)
     assert (decoded[:, 1:] == torch.tensor([EOS, PAD, PAD, PAD])).all()
 
 
@@ -125,13 +125,13 @@ def build_again(net):
 
 
 def test_captions_do_not_depend_on_the_batch(net, seen):
-    together = net.greedy(seen, 8, LABELS)
-    alone = [net.greedy((seen[0][i : i + 1], seen[1][i : i + 1]), 8, LABELS) for i in range(6)]
+    together = net.decode(seen, 8, LABELS)
+    alone = [net.decode((seen[0][i : i + 1], seen[1][i : i + 1]), 8, LABELS) for i in range(6)]
     assert torch.equal(together, torch.cat(alone))
 
 
 def test_the_registry_builds_it_again(net, seen):
-    assert torch.equal(build_again(net).greedy(seen, 8, LABELS), net.greedy(seen, 8, LABELS))
+    assert torch.equal(build_again(net).decode(seen, 8, LABELS), net.decode(seen, 8, LABELS))
 
 
 def test_the_coverage_penalty_by_hand():
@@ -159,7 +159,7 @@ def test_it_learns_one_batch_by_heart():
         (caption_nll(logits, tokens) + coverage(attention, tokens)).backward()
         optimizer.step()
     net.eval()
-    assert torch.equal(net.greedy(net.see(image), 5, LABELS), tokens)
+    assert torch.equal(net.decode(net.see(image), 5, LABELS), tokens)
 
 
 def test_vgg_is_torchvisions_but_for_its_width(tmp_path):

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from xrj.nets.text import BOS, EOS, PAD, CodeCritic, CodeGenerator, TextDecoder, TextEncoder
+from xrj.nets.decoding import BOS, EOS, PAD
+from xrj.nets.text import CodeCritic, CodeGenerator, TextDecoder, TextEncoder
 
 VOCABULARY, WIDTH = 20, 8
 
@@ -63,7 +64,7 @@ def test_the_label_is_the_last_word_that_the_encoder_reads(encoder):
 
 def test_greedy_decoding_is_teacher_forcing_with_its_own_words(decoder):
     code = codes()
-    decoded = decoder.greedy(code, 7)
+    decoded = decoder.decode(code, 7)
     assert decoded.shape == (4, 7)
     logits = decoder(code, decoded)
     assert logits.shape == (4, 7, VOCABULARY)
@@ -75,7 +76,7 @@ def test_greedy_decoding_is_teacher_forcing_with_its_own_words(decoder):
 def test_nothing_follows_the_end(decoder):
     with torch.no_grad():
         decoder.output.bias.zero_()[EOS] = 100.0
-    decoded = decoder.greedy(codes(2), 5)
+    decoded = decoder.decode(codes(2), 5)
     assert decoded.tolist() == [[EOS, PAD, PAD, PAD, PAD]] * 2
 
 
@@ -83,8 +84,8 @@ def test_the_first_token_can_be_held_to_the_labels(decoder):
     with torch.no_grad():
         decoder.output.bias.zero_()[9] = 100.0
     code, labels = codes(), torch.tensor([5, 6])
-    assert (decoder.greedy(code, 3)[:, 0] == 9).all()
-    first = decoder.greedy(code, 3, labels)[:, 0]
+    assert (decoder.decode(code, 3)[:, 0] == 9).all()
+    first = decoder.decode(code, 3, labels)[:, 0]
     assert torch.equal(first, labels[decoder.first_logits(code)[:, labels].argmax(dim=1)])
 
 

@@ -47,6 +47,7 @@ def test_the_demo_sized_paper_preset_keeps_the_papers_method():
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["experiment=[paper,demo]"])
-    assert (cfg.gan1.max_epochs, cfg.gan1.width) == (30, 16)
+    assert (cfg.gan1.max_epochs, cfg.gan1.width) == (24, 16)
     assert (cfg.gan1.anchor, cfg.gan1.condition_on_noise, cfg.inverse.image_weight) == (0, True, 1)
     assert (cfg.gan1.code_noise, cfg.arae.substitution) == (0, 0)
+    assert (cfg.inverse.caption_weight, cfg.inverse.telling) == (0, 0)

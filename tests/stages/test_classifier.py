@@ -125,7 +125,8 @@ def test_labels_weigh_by_their_rarity_or_not(chain, data):
     assert losses["true"] != losses["false"]
 
 
-def test_its_augmentations_are_its_own_and_come_after_those_of_the_data(chain):
+@pytest.mark.parametrize("stage", ["classifier", "inverse"])
+def test_its_augmentations_are_its_own_and_come_after_those_of_the_data(chain, stage):
     def batch(stage, *overrides):
         data = build_data(compose_tiny(chain, stage, *overrides))
         data.prepare_data()
@@ -133,17 +134,25 @@ def test_its_augmentations_are_its_own_and_come_after_those_of_the_data(chain):
         loaders = data.train_dataloader(), data.val_dataloader()
         return [next(iter(loader))["image"] for loader in loaders]
 
-    plain, inverted = "classifier.augmentations=[]", f"classifier.augmentations=[{INVERT}]"
-    crop, middle = batch("classifier", plain)
-    other, same = batch("classifier", inverted)
+    plain, inverted = f"{stage}.augmentations=[]", f"{stage}.augmentations=[{INVERT}]"
+    crop, middle = batch(stage, plain)
+    other, same = batch(stage, inverted)
     assert torch.equal(other, 255 - crop)
     assert torch.equal(same, middle)
-    again, _ = batch("classifier", inverted, f"data.augmentations=[{INVERT}]")
+    again, _ = batch(stage, inverted, f"data.augmentations=[{INVERT}]")
     assert torch.equal(again, crop)
     assert torch.equal(batch("gan2", inverted)[0], batch("gan2", plain)[0])
-    first, _ = batch("classifier")
-    assert torch.equal(first, batch("classifier")[0])
-    assert not torch.equal(first, crop)
+
+
+def test_the_classifier_is_augmented_by_default(chain):
+    def batch(*overrides):
+        data = build_data(compose_tiny(chain, "classifier", *overrides))
+        data.prepare_data()
+        data.setup("fit")
+        return next(iter(data.train_dataloader()))["image"]
+
+    assert torch.equal(batch(), batch())
+    assert not torch.equal(batch(), batch("classifier.augmentations=[]"))
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,12 @@ def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
 
 
 def own_caption_runs(
-    chains: Sequence[Chain], selection: str, splits: Splits, lexicon: FindingLexicon, device: str
+    chains: Sequence[Chain],
+    selection: str,
+    splits: Splits,
+    lexicon: FindingLexicon,
+    device: str,
+    beams: int,
 ) -> list[CaptionRun]:
     """Score the captions of inverse mappings at one of their kept epochs."""
     return [
@@ -136,7 +141,7 @@ def own_caption_runs(
             chain.name,
             chain.export("inverse").info["split"],
             chain.seed("inverse"),
-            read_chain(chain, selection, splits, device),
+            read_chain(chain, selection, splits, device, beams),
             lexicon,
         )
         for chain in chains
@@ -144,7 +149,7 @@ def own_caption_runs(
 
 
 def captioner_runs(
-    chains: Sequence[Chain], splits: Splits, lexicon: FindingLexicon, device: str
+    chains: Sequence[Chain], splits: Splits, lexicon: FindingLexicon, device: str, beams: int
 ) -> dict[str, list[CaptionRun]]:
     """Score the captioners of chains, by their row's name."""
     found: dict[str, list[CaptionRun]] = {}
@@ -154,7 +159,7 @@ def captioner_runs(
             chain.name,
             chain.export("captioner").info["split"],
             chain.seed("captioner"),
-            read_captioner(chain, splits, device),
+            read_captioner(chain, splits, device, beams),
             lexicon,
         )
         found.setdefault(PRETRAINED if pretrained else SCRATCH, []).append(run)
@@ -206,8 +211,9 @@ def caption_tables(
         )
     reasons = {run.reason for runs in methods.values() for run in runs if run.reason}
     protocol = (
-        "One greedy caption an X-ray against up to four of its report, by pycocoevalcap on words "
-        "that are already tokenised; CIDEr-D takes document frequencies from these references. "
+        "One caption an X-ray, by the same beam search in every row, against up to four of its "
+        "report, by pycocoevalcap on words that are already tokenised; CIDEr-D takes document "
+        "frequencies from these references. "
         "Means over the runs; intervals are 95 % bootstrap intervals over patients, METEOR has "
         "none, being an aggregate of the corpus."
         + "".join(f" METEOR is left out: {reason}." for reason in sorted(reasons))

@@ -42,11 +42,11 @@ class Captioner:
         return self.net.resolution
 
     @torch.no_grad()
-    def captions(self, images: Tensor) -> list[tuple[str, list[str]]]:
-        """Return label and words decoded greedily for each image (B, 1, H, W) in [-1, 1]."""
+    def captions(self, images: Tensor, beams: int) -> list[tuple[str, list[str]]]:
+        """Return label and words decoded for each image (B, 1, H, W) in [-1, 1]."""
         vocabulary = self.export.vocabulary
         length = self.export.info["data"]["captions"]["max_words"] + 2
         labels = torch.tensor(vocabulary.label_ids, device=self.device)
-        tokens = self.net.greedy(self.net.see(images.to(self.device)), length, labels)
+        tokens = self.net.decode(self.net.see(images.to(self.device)), length, labels, beams)
         decoded = (vocabulary.decode(row) for row in tokens.tolist())
         return [(cast(str, label), words) for label, words in decoded]

@@ -115,7 +115,9 @@ def targets_of(frame: Any, labels: Sequence[str]) -> NDArray[np.int64]:
 
 
 @torch.no_grad()
-def read_chain(chain: Chain, selection: str, splits: Splits, device: str) -> Readings:
+def read_chain(
+    chain: Chain, selection: str, splits: Splits, device: str, beams: int = 1
+) -> Readings:
     """Return what I and D of a chain say of the test split; needs `arae` and `inverse` alone.
 
     Args:
@@ -123,6 +125,7 @@ def read_chain(chain: Chain, selection: str, splits: Splits, device: str) -> Rea
         selection: Epoch of I: "ours_label" or "ours_caption".
         splits: Of all chains.
         device: A torch device.
+        beams: Of the search for captions, as in `beam_search`.
 
     Raises:
         UserError: A stage or the data are missing.
@@ -139,7 +142,7 @@ def read_chain(chain: Chain, selection: str, splits: Splits, device: str) -> Rea
     for start in range(0, len(images), BATCH):
         code = representation.code(net(to_tensor(images[start : start + BATCH]).to(device)))
         certainties.append(decoder.first_logits(code)[:, allowed].softmax(dim=1).double().cpu())
-        tokens = decoder.greedy(code, length, allowed).tolist()
+        tokens = decoder.decode(code, length, allowed, beams).tolist()
         decoded += [cast(tuple[str, list[str]], vocabulary.decode(row)) for row in tokens]
     return Readings(
         frame, targets_of(frame, vocabulary.labels), torch.cat(certainties).numpy(), decoded
@@ -165,7 +168,7 @@ def read_classifier(chain: Chain, splits: Splits, device: str) -> Readings:
     )
 
 
-def read_captioner(chain: Chain, splits: Splits, device: str) -> Readings:
+def read_captioner(chain: Chain, splits: Splits, device: str, beams: int) -> Readings:
     """Return what the stage `captioner` of a chain says of the test split; it has no certainties.
 
     Raises:
@@ -176,7 +179,7 @@ def read_captioner(chain: Chain, splits: Splits, device: str) -> Readings:
     captioner = Captioner.load(chain.folders["captioner"], device)
     decoded: list[tuple[str, list[str]]] = []
     for start in range(0, len(images), PART):
-        decoded += captioner.captions(to_tensor(images[start : start + PART]))
+        decoded += captioner.captions(to_tensor(images[start : start + PART]), beams)
     labels = export.vocabulary.labels
     return Readings(
         frame, targets_of(frame, labels), np.full((len(frame), len(labels)), np.nan), decoded

@@ -54,7 +54,7 @@ def interpolate(
         for label, words in ends
     )
     codes = slerp(start, end, torch.linspace(0, 1, steps, device=device))
-    return [vocabulary.decode(row) for row in decoder.greedy(codes, length).tolist()]
+    return [vocabulary.decode(row) for row in decoder.decode(codes, length).tolist()]
 
 
 def as_text(number: int, ends: tuple[Described, Described], walk: Sequence[Described]) -> str:

@@ -101,6 +101,7 @@ class JustificationModel:
         stage2: G2.
         inverse: I.
         classifier: The independent one; None where none was trained.
+        beams: Of the search for captions, as in `beam_search`.
         device: Where the nets live.
     """
 
@@ -114,11 +115,12 @@ class JustificationModel:
     stage2: GeneratorStage2
     inverse: InverseMapping
     classifier: Classifier | None
+    beams: int
     device: torch.device
 
     @classmethod
     def load(
-        cls, folders: Mapping[str, Path], name: str, selection: str, device: str
+        cls, folders: Mapping[str, Path], name: str, selection: str, beams: int, device: str
     ) -> "JustificationModel":
         """Load a chain and check that its stages belong together.
 
@@ -126,6 +128,7 @@ class JustificationModel:
             folders: Run folder of each stage; that of "classifier" may be missing or unfinished.
             name: Of the run.
             selection: Which epoch of the inverse mapping: "ours_label" or "ours_caption".
+            beams: See the attributes.
             device: A torch device.
 
         Raises:
@@ -159,6 +162,7 @@ class JustificationModel:
             stage2=fold(net("gan2", "generator")),
             inverse=fold(net("inverse", "inverse", selection)),
             classifier=net("classifier", "classifier") if "classifier" in exports else None,
+            beams=beams,
             device=torch.device(device),
         )
 
@@ -209,10 +213,10 @@ class JustificationModel:
         return self.label_logits(r).softmax(dim=1)
 
     def captions(self, r: Tensor) -> list[tuple[str, list[str]]]:
-        """Return label and words decoded greedily from each r."""
+        """Return label and words decoded from each r."""
         length = self.exports["arae"].info["data"]["captions"]["max_words"] + 2
         labels = torch.tensor(self.vocabulary.label_ids, device=r.device)
-        tokens = self.decoder.greedy(self.representation.code(r), length, labels)
+        tokens = self.decoder.decode(self.representation.code(r), length, labels, self.beams)
         decoded = (self.vocabulary.decode(row) for row in tokens.tolist())
         return [(cast(str, label), words) for label, words in decoded]
 

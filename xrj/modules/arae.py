@@ -183,7 +183,7 @@ class AraeModule(StageModule):
         known = tokens != 0
         count = int(known.sum())
         nll = losses.caption_nll(self.decoder(code, tokens), tokens)
-        right = self.decoder.greedy(code, tokens.shape[1]) == tokens  # type: ignore[operator]  # a TextDecoder
+        right = self.decoder.decode(code, tokens.shape[1]) == tokens  # type: ignore[operator]  # a TextDecoder
         log: Callable[..., None] = self.log
         log("val/nll", nll, batch_size=count)
         log("val/token_accuracy", (right & known).sum() / count, batch_size=count, prog_bar=True)
@@ -196,7 +196,7 @@ class AraeModule(StageModule):
         noise = torch.randn(
             len(tokens), self.latent_noise, generator=torch_generator(self.seed, "imagine")
         )
-        decode: Callable[..., Tensor] = self.decoder.greedy  # type: ignore[assignment]
+        decode: Callable[..., Tensor] = self.decoder.decode  # type: ignore[assignment]
         imagined = nn.functional.normalize(self.generator(noise.to(self.device)), dim=1)
         columns = {
             "original": tokens,

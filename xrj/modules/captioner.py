@@ -96,7 +96,7 @@ class CaptionerModule(StageModule):
         return loss
 
     def _decode(self, seen: Seen) -> Tensor:
-        return self.captioner.greedy(seen, self.caption_length, self.label_ids)
+        return self.captioner.decode(seen, self.caption_length, self.label_ids)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Diagnose and caption; the validation set is whole on every rank."""

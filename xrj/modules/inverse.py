@@ -156,7 +156,7 @@ class InverseModule(StageModule):
 
     def _decode(self, r: Tensor) -> Tensor:
         decoder: Any = self.decoder
-        tokens: Tensor = decoder.greedy(
+        tokens: Tensor = decoder.decode(
             self.representation.code(r), self.caption_length, self.label_ids
         )
         return tokens

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xrj.nets.text import BOS, EOS, PAD
+from xrj.nets.decoding import BOS, PAD, beam_search, most_probable
 from xrj.nets.zoo import VggFeatures
 
 LAYERS, KERNEL, DROPOUT = 3, 5, 0.1
@@ -132,22 +132,23 @@ class ConvolutionalCaptioner(nn.Module):
         return first[:, 0]
 
     @torch.no_grad()
-    def greedy(self, seen: Seen, length: int, allowed_first: Tensor) -> Tensor:
-        """Decode by taking the most probable token at each step.
+    def decode(self, seen: Seen, length: int, allowed_first: Tensor, beams: int = 1) -> Tensor:
+        """Decode: the most probable first token, then the best of a beam search.
 
         Args:
             seen: Features of the images.
             length: Number of tokens, label and EOS included.
             allowed_first: Token ids that the first token is chosen from (the labels).
+            beams: As in `beam_search`; 1 decodes greedily.
 
         Returns:
             Tokens (B, length); after EOS only PAD.
         """
-        tokens = torch.full((len(seen[1]), length), PAD, device=seen[1].device)
-        tokens[:, 0] = allowed_first[self.first_logits(seen)[:, allowed_first].argmax(dim=1)]
-        ended = tokens[:, 0] == EOS
-        for step in range(1, length):
-            choice = self(seen, tokens[:, : step + 1])[0][:, step].argmax(dim=1)
-            tokens[:, step] = choice.masked_fill(ended, PAD)
-            ended |= choice == EOS
-        return tokens
+        first = most_probable(self.first_logits(seen), allowed_first)
+        places, whole = (features.repeat_interleave(beams, dim=0) for features in seen)
+
+        def step(tokens: Tensor, _: Tensor) -> Tensor:
+            logits: Tensor = self((places, whole), F.pad(tokens, (0, 1)))[0]
+            return logits[:, -1]
+
+        return beam_search(step, first, length, beams)

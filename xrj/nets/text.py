@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PAD, BOS, EOS = 0, 1, 2
+from xrj.nets.decoding import BOS, PAD, beam_search, most_probable
 
 
 def initialise_uniform(module: nn.Module, bound: float = 0.1) -> None:
@@ -114,31 +114,32 @@ class TextDecoder(nn.Module):
         return self._run(code, start, None)[0][:, 0]
 
     @torch.no_grad()
-    def greedy(self, code: Tensor, length: int, allowed_first: Tensor | None = None) -> Tensor:
-        """Decode by taking the most probable token at each step.
+    def decode(
+        self, code: Tensor, length: int, allowed_first: Tensor | None = None, beams: int = 1
+    ) -> Tensor:
+        """Decode: the most probable first token, then the best of a beam search.
 
         Args:
             code: Codes (B, v).
             length: Number of tokens, label and EOS included.
             allowed_first: Token ids that the first token is chosen from (the labels).
+            beams: As in `beam_search`; 1 decodes greedily.
 
         Returns:
             Tokens (B, length); after EOS only PAD.
         """
-        previous = torch.full((len(code), 1), BOS, device=code.device)
-        state, tokens = None, []
-        ended = torch.zeros(len(code), dtype=torch.bool, device=code.device)
-        for step in range(length):
-            logits, state = self._run(code, previous, state)
-            if step == 0 and allowed_first is not None:
-                choice = allowed_first[logits[:, 0, allowed_first].argmax(dim=1)]
-            else:
-                choice = logits[:, 0].argmax(dim=1)
-            choice = choice.masked_fill(ended, PAD)
-            ended |= choice == EOS
-            tokens.append(choice)
-            previous = choice.unsqueeze(1)
-        return torch.stack(tokens, dim=1)
+        start = torch.full((len(code), 1), BOS, device=code.device)
+        logits, state = self._run(code, start, None)
+        first = most_probable(logits[:, 0], allowed_first)
+        wide = code.repeat_interleave(beams, dim=0)
+
+        def step(tokens: Tensor, origin: Tensor) -> Tensor:
+            nonlocal state
+            hidden, cell = state
+            logits, state = self._run(wide, tokens[:, -1:], (hidden[:, origin], cell[:, origin]))
+            return logits[:, 0]
+
+        return beam_search(step, first, length, beams)
 
 
 def _initialise_normal(module: nn.Module) -> None:

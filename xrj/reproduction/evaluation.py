@@ -68,6 +68,7 @@ class Evaluation:
             "mapping": plain(cfg.mapping),
             "refinement": plain(cfg.refinement),
             "selection": cfg.selection,
+            "beams": cfg.beams,
             "xrays": cfg.evaluate.xrays,
             "unexplained": cfg.unexplained,
             "ctr_direction": plain(cfg.ctr_direction),
@@ -77,7 +78,10 @@ class Evaluation:
 
     def model(self, chain: Chain) -> JustificationModel:
         """Load all stages of a chain."""
-        return JustificationModel.load(chain.folders, chain.name, self.cfg.selection, self.device)
+        cfg = self.cfg
+        return JustificationModel.load(
+            chain.folders, chain.name, cfg.selection, cfg.beams, self.device
+        )
 
     def tables(
         self,

@@ -45,11 +45,9 @@ def side_by_side(one: Evaluation) -> list[Row]:
         rows += preset_rows("Stage I", columns, judged, **one.draws)
     diagnoses = [own_runs(side, one.splits, one.device) for side in (ours, paper)]
     rows += preset_rows("Diagnosis", MEASURES, diagnoses, **one.draws)
+    reading = (one.splits, one.lexicon, one.device, one.cfg.beams)
     captions = [
-        [
-            run.bare
-            for run in own_caption_runs(side, "ours_caption", one.splits, one.lexicon, one.device)
-        ]
+        [run.bare for run in own_caption_runs(side, "ours_caption", *reading)]
         for side in (ours, paper)
     ]
     columns = [column for column in (*SCORES, *WORDS) if column.key in CAPTIONS]

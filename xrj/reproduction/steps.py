@@ -133,13 +133,14 @@ def table_4(one: Evaluation) -> Tables:
     used += [(chain, "captioner") for chain in chains.captioners]
 
     def make() -> Tables:
-        shared = (one.splits, one.lexicon, one.device)
+        shared = (one.splits, one.lexicon, one.device, one.cfg.beams)
         methods = captioner_runs(chains.captioners, *shared)
         for selection, name in OURS.items():
             methods[name] = own_caption_runs(chains.seeds, selection, *shared)
         return caption_tables(methods, **one.draws)
 
-    settings = {"folds": one.folds, "lexicon": plain(one.cfg.lexicon), **one.draws}
+    captions = {"lexicon": plain(one.cfg.lexicon), "beams": one.cfg.beams}
+    settings = {"folds": one.folds, **captions, **one.draws}
     return one.tables("table_4", used, settings, make, missing)
 
 

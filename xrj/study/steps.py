@@ -102,7 +102,7 @@ def sample(cfg: DictConfig, load: Load, command: str) -> None:
         about={
             "counts": counts,
             "data": {"source": data.source, "split": "test", "split_hash": data.split_hash},
-            "model": {**model.identity, "selection": cfg.selection},
+            "model": {**model.identity, "selection": cfg.selection, "beams": cfg.beams},
             "command": command,
         },
         evidence=evidence,

@@ -245,6 +245,8 @@ def _build_inverse(
         "width": settings["width"],
         "size": cfg.dims.small,
         "channels": CHANNELS,
+        "dropout": settings["dropout"],
+        "convolution_dropout": settings["convolution_dropout"],
     }
     return InverseModule(
         inverse=build_net(inverse),

@@ -48,17 +48,16 @@ _LEAST: Mapping[str, float] = {
     **dict.fromkeys(("data.captions.max_words", "data.captions.max_per_image"), 1),
     **dict.fromkeys(("data.margin", "data.max_broken", "data.num_workers"), 0),
 }
+_SHARES = ("dropout", "convolution_dropout", "word_dropout", "substitution", "average")
 _LEAST_OF_STAGE: Mapping[str, float] = {
     "batch_size": 2,  # batch normalisation needs company
     **dict.fromkeys(("max_epochs", "width", "hidden", "latent_noise", "critic_steps"), 1),
     **dict.fromkeys(
         ("rate", "adversarial_rate", "against_rate", "vision_rate", "vision_from", "decay"), 0
     ),
-    **dict.fromkeys(("dropout", "word_dropout", "substitution", "average"), 0),
+    **dict.fromkeys(_SHARES, 0),
 }
-_MOST_OF_STAGE: Mapping[str, float] = dict.fromkeys(
-    ("dropout", "word_dropout", "substitution", "average"), 1
-)
+_MOST_OF_STAGE: Mapping[str, float] = dict.fromkeys(_SHARES, 1)
 
 
 def _check_numbers(cfg: DictConfig) -> None:
@@ -144,12 +143,18 @@ def check_inference(cfg: DictConfig) -> None:
     """
     _check_keys(plain(cfg), InferConfig)
     _check_name(cfg.name)
-    numbers = ("count", "mapped", "batch", "mapping.steps", "mapping.iterations", "mapping.tries")
+    numbers = (
+        "beams",
+        "count",
+        "mapped",
+        "batch",
+        "mapping.steps",
+        "mapping.iterations",
+        "mapping.tries",
+    )
     for key, least in [("steps", 2), *((key, 1) for key in numbers)]:
         if (given := OmegaConf.select(cfg, key)) < least:
             raise ConfigError(f"{key}={given}: must be at least {least}")
-    if cfg.beams < 1:
-        raise ConfigError(f"beams={cfg.beams}: must be at least 1")
     if not 2 <= cfg.walk <= 64:
         raise ConfigError(f"walk={cfg.walk}: must lie between 2 and 64")
     for key in ("max_upload_mb", "max_pixels", "max_waiting", "keep_minutes"):

@@ -54,6 +54,7 @@ class LabelMeasure(StrEnum):
 
     accuracy = "accuracy"
     balanced_accuracy = "balanced_accuracy"
+    auroc = "auroc"
 
 
 class Net(StrEnum):
@@ -167,6 +168,8 @@ class InverseConfig:
     caption_weight: float = MISSING
     telling: float = MISSING
     label_measure: LabelMeasure = MISSING
+    dropout: float = MISSING
+    convolution_dropout: float = MISSING
     augmentations: list[dict[str, Any]] = MISSING
 
 

@@ -29,7 +29,7 @@ def net_and_inputs(request):
     if request.param == "stage1":
         return trained(GeneratorStage1(9, 4, 16, 1)), (r,)
     if request.param == "inverse":
-        return trained(InverseMapping(6, 3, 1.0, 4, 16, 1)), (small,)
+        return trained(InverseMapping(6, 3, 1.0, 4, 16, 1, 0.5, 0.1)), (small,)
     net = GeneratorStage2(9, 4, 16, 64, 1, request.param, skip=True)
     return trained(net), (r, small.clamp(-1, 1))
 

@@ -42,7 +42,8 @@ class InverseModule(StageModule):
         caption_weight: Weight of the captions' negative log likelihood given I(x), next to
             L_diagnosis and with its log10 weight; 0 in the paper.
         caption_length: Tokens decoded for a caption.
-        label_measure: "accuracy" (the paper) or "balanced_accuracy", by which `ours_label` is kept.
+        label_measure: "accuracy" (the paper), "balanced_accuracy" or "auroc", by which
+            `ours_label` is kept.
         references: Captions of each row of the data's table, as text.
     """
 

@@ -23,24 +23,36 @@ class InverseMapping(nn.Module):
         width: Channels of the first layer.
         size: Side of the image.
         channels: Image channels.
+        dropout: After every ReLU of the dense layers; 0.5 in the paper.
+        convolution_dropout: After every LeakyReLU; 0.1 in the paper.
     """
 
     def __init__(
-        self, embedding: int, noise: int, scale: float, width: int, size: int, channels: int
+        self,
+        embedding: int,
+        noise: int,
+        scale: float,
+        width: int,
+        size: int,
+        channels: int,
+        dropout: float,
+        convolution_dropout: float,
     ) -> None:
         super().__init__()
         self.embedding, self.scale = embedding, scale
         ladder = [channels] + [width << i for i in range(halvings(size))]
         self.convolutions = nn.Sequential(
             *(
-                nn.Sequential(down(a, b, nn.LeakyReLU(0.2), norm=i > 0), nn.Dropout(0.1))
+                nn.Sequential(
+                    down(a, b, nn.LeakyReLU(0.2), norm=i > 0), nn.Dropout(convolution_dropout)
+                )
                 for i, (a, b) in enumerate(pairwise(ladder))
             )
         )
         hidden = 2 * ladder[-1]
         self.dense = nn.Sequential(
-            nn.Linear(ladder[-1] * BASE * BASE, hidden), nn.ReLU(), nn.Dropout(0.5),
-            nn.Linear(hidden, hidden // 2), nn.ReLU(), nn.Dropout(0.5),
+            nn.Linear(ladder[-1] * BASE * BASE, hidden), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(hidden, hidden // 2), nn.ReLU(), nn.Dropout(dropout),
             nn.Linear(hidden // 2, embedding + noise),
         )  # fmt: skip
 

@@ -31,6 +31,8 @@ SPEC = {
     "width": 2,
     "size": 16,
     "channels": 1,
+    "dropout": 0.5,
+    "convolution_dropout": 0.1,
 }
 VOCABULARY = Vocabulary(("normal", "cardiomegaly"), ("clear", "heart"))
 

@@ -39,7 +39,7 @@ def captioner(chain):
 def test_the_export_captions_as_its_epoch_did(chain, captioner):
     data = build_evaluation_data(captioner.export, NOWHERE, "images")
     images, frame = data.evaluation_images("val", captioner.resolution)
-    found = captioner.captions(to_tensor(torch.from_numpy(images)))
+    found = captioner.captions(to_tensor(torch.from_numpy(images)), beams=1)
     assert {label for label, _ in found} <= set(data.label_names)
     scores = score_captions(
         [" ".join(words) for _, words in found],
@@ -56,7 +56,7 @@ def test_loading_twice_gives_the_same_captions_for_images_of_any_size(chain, cap
     again = Captioner.load(chain / "runs/chain" / STAGE, "cpu")
     for size in (48, 64, 80):
         images = torch.rand(3, 1, size, size) * 2 - 1
-        assert again.captions(images) == captioner.captions(images)
+        assert again.captions(images, beams=4) == captioner.captions(images, beams=4)
     assert again.resolution == 64
 
 

@@ -1,6 +1,7 @@
 """Table 4: the captions of the inverse mapping against a captioner's."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +104,11 @@ def caption_run(
             for label, several in zip(readings.frame["label"], true, strict=True)
         ],
     )
-    meteors = [score_captions(*texts, meteor=True) for texts in ((said, true), with_label)]
+    with ThreadPoolExecutor() as pool:  # METEOR is a process of its own
+        scored = [
+            pool.submit(score_captions, *texts, meteor=True) for texts in ((said, true), with_label)
+        ]
+    meteors = [future.result() for future in scored]
     return CaptionRun(
         bare=Run(name, split, seed, patients, scores),
         labelled=Run(name, split, seed, patients, CaptionCorpus(*with_label).scores),

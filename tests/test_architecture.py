@@ -20,6 +20,7 @@ ORDER = (
     "measures",
     "modules",
     "handover",
+    "infer_config",
     "config",
     "checks",
     "build",

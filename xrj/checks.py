@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from xrj.config import STAGES, InferConfig, TrainConfig, plain
+from xrj.config import STAGES, TrainConfig, plain
 from xrj.errors import ConfigError
+from xrj.infer_config import InferConfig
 from xrj.nets.zoo import ARCHITECTURES, VGG16, WIDTH, Architecture
 
 ALLOWED_TARGETS = re.compile(r"(albumentations|pytorch_lightning\.callbacks)\.[A-Z]\w*")

@@ -40,8 +40,8 @@ def evaluate(runs, *overrides):
 def own_part(monkeypatch):
     """Leave counterfactuals, which have tests of their own, at one table."""
 
-    def tables(model, data, settings, *, count, resamples, seed):
-        cells = {"x": f"{model.name} {count} {resamples} {seed}"}
+    def tables(bench):
+        cells = {"x": f"{bench.model.name} {len(bench.rows)} {bench.resamples} {bench.seed}"}
         return [ResultTable("cf", "Counterfactuals", (Column("x", "X"),), (Row("ours", cells),))]
 
     monkeypatch.setattr(steps, "counterfactual_tables", tables)

@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.evaluate.axis_table import axis_table
 from xrj.evaluate.bench import Bench
 from xrj.evaluate.cycles_table import cycles_table
 from xrj.evaluate.realism_table import realism_table
 from xrj.evaluate.results import ResultTable
 from xrj.evaluate.validity_table import change_table, validity_table
-from xrj.justify.justification import JustifySettings
-from xrj.justify.model import JustificationModel
 
 TABLES: Mapping[str, Callable[[Bench], ResultTable]] = {
     "counterfactuals_validity": validity_table,
@@ -19,22 +16,9 @@ TABLES: Mapping[str, Callable[[Bench], ResultTable]] = {
     "counterfactuals_cycles": cycles_table,
     "counterfactuals_axis": axis_table,
 }
-"""Each table by its key; made one by one, so that those which are stored need not be made again."""
+"""Each table by its key."""
 
 
-def counterfactual_tables(
-    model: JustificationModel,
-    data: IUXRayDataModule,
-    settings: JustifySettings,
-    *,
-    count: int,
-    resamples: int,
-    seed: int,
-) -> list[ResultTable]:
-    """Return all tables; arguments as of `Bench.of`.
-
-    Raises:
-        DataError: The test or the training split is empty.
-    """
-    bench = Bench.of(model, data, settings, count=count, resamples=resamples, seed=seed)
+def counterfactual_tables(bench: Bench) -> list[ResultTable]:
+    """Return all tables of what lies on the bench."""
     return [make(bench) for make in TABLES.values()]

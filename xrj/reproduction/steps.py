@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from xrj.config import plain
 from xrj.errors import UserError
+from xrj.evaluate.bench import Bench
 from xrj.evaluate.caption_table import (
     OURS,
     caption_tables,
@@ -191,7 +192,8 @@ def counterfactuals(one: Evaluation) -> Tables:
     def make() -> Tables:
         data = one.splits.of(main.export("inverse"))
         count = one.cfg.evaluate.xrays or len(data.table.images)
-        return counterfactual_tables(one.model(main), data, one.settings, count=count, **one.draws)
+        bench = Bench.of(one.model(main), data, one.settings, count=count, **one.draws)
+        return counterfactual_tables(bench)
 
     return one.tables("counterfactuals", used, one.search, make, missing)
 

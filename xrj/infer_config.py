@@ -1,0 +1,145 @@
+"""The types of `infer.py`'s composed configuration."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class Optimizer(StrEnum):
+    """Optimiser of the mapping M: all images at once, or the paper's, one image at a time."""
+
+    batched = "batched"
+    reference = "reference"
+
+
+@dataclass
+class MappingConfig:
+    """The mapping M; see `justify.mapping.MappingSettings`."""
+
+    optimizer: Optimizer = MISSING
+    rate: float = MISSING
+    steps: int = MISSING
+    iterations: int = MISSING
+    line_search: bool = MISSING
+    tries: int = MISSING
+    restart: float = MISSING
+    certainty: float = MISSING
+    tolerance: float = MISSING
+    alt_diagnosis: float = MISSING
+    img_similarity: float = MISSING
+    emb_similarity: float = MISSING
+
+
+@dataclass
+class RefinementConfig:
+    """The refinement of r; see `justify.refinement.RefinementSettings`."""
+
+    steps: int = MISSING
+    noise_weight: float = MISSING
+
+
+@dataclass
+class MovedDataConfig:
+    """Where the data lie now, where that is not where the run recorded them."""
+
+    root: str | None = None
+    csv: str | None = None
+    cache_dir: str | None = None
+
+
+@dataclass
+class ServeConfig:
+    """The page for uploads; see `web.app.ServeSettings`."""
+
+    host: str = MISSING
+    port: int = MISSING
+    hosts: list[str] = MISSING
+    max_upload_mb: int = MISSING
+    max_pixels: int = MISSING
+    max_waiting: int = MISSING
+    keep_minutes: float = MISSING
+
+
+@dataclass
+class OpinionConfig:
+    """What simulated readers think; see `study.simulate.Opinion`."""
+
+    means: dict[str, list[float]] = MISSING
+    agreement: list[float] = MISSING
+
+
+@dataclass
+class StudyConfig:
+    """The expert study; see `study.steps` and `study.design.Design`."""
+
+    step: str | None = None
+    methods: list[str] = MISSING
+    readers: list[str] = MISSING
+    per_reader: int = MISSING
+    shared: int = MISSING
+    overlap: str = MISSING
+    url: str | None = None
+    reader: str | None = None
+    resamples: int = MISSING
+    simulated: OpinionConfig = MISSING
+
+
+@dataclass
+class CriticConfig:
+    """The critics of table 2; see `evaluate.critics.CriticSettings`."""
+
+    steps: int = MISSING
+    batch: int = MISSING
+    width: int = MISSING
+    rate: float = MISSING
+    penalty: float = MISSING
+    draws: int = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    """Which chains the evaluation is of, and how it measures; see `evaluation`."""
+
+    seeds: list[str] = MISSING
+    folds: bool = MISSING
+    paper: list[str] = MISSING
+    classifiers: list[str] = MISSING
+    captioners: list[str] = MISSING
+    label_loss: list[str] = MISSING
+    sweep: list[str] = MISSING
+    study: str | None = None
+    resamples: int = MISSING
+    xrays: int | None = None
+    critic: CriticConfig = MISSING
+
+
+@dataclass
+class InferConfig:
+    """All of `infer.py`'s configuration; see `tasks`."""
+
+    task: str = MISSING
+    name: str = MISSING
+    runs: str = MISSING
+    chain: dict[str, str] = MISSING
+    image: str | None = None
+    out: str | None = None
+    selection: str = MISSING
+    beams: int = MISSING
+    count: int = MISSING
+    mapped: int = MISSING
+    walk: int = MISSING
+    batch: int = MISSING
+    unexplained: float = MISSING
+    steps: int = MISSING
+    seed: int = MISSING
+    device: str = MISSING
+    data: MovedDataConfig = MISSING
+    mapping: MappingConfig = MISSING
+    refinement: RefinementConfig = MISSING
+    lexicon: dict[str, Any] = MISSING
+    ctr_direction: dict[str, int] = MISSING
+    serve: ServeConfig = MISSING
+    study: StudyConfig = MISSING
+    evaluate: EvaluateConfig = MISSING

@@ -266,7 +266,7 @@ def _build_inverse(
         references=_references(data),
         **_pick(
             settings,
-            "rate image_weight embedding_weight noise_weight caption_weight label_measure",
+            "rate image_weight embedding_weight noise_weight caption_weight label_measure average",
         ),
     )
 
@@ -297,7 +297,7 @@ def _build_captioner(
     net = {
         "net": "ConvolutionalCaptioner",
         "vocabulary_size": data.vocabulary.size,
-        **_pick(settings, "width resolution"),
+        **_pick(settings, "width resolution batch_norm"),
     }
     captioner = cast(ConvolutionalCaptioner, build_net(net))
     if settings["weights"] is not None:

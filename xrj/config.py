@@ -52,11 +52,12 @@ class Reading(StrEnum):
 
 
 class LabelMeasure(StrEnum):
-    """Measure by which the `ours_label` epoch is kept."""
+    """Measure by which the `ours_label` epoch is kept; `last` keeps the last."""
 
     accuracy = "accuracy"
     balanced_accuracy = "balanced_accuracy"
     auroc = "auroc"
+    last = "last"
 
 
 class Net(StrEnum):
@@ -163,6 +164,7 @@ class InverseConfig:
     caption_weight: float = MISSING
     telling: float = MISSING
     label_measure: LabelMeasure = MISSING
+    average: float = MISSING
     dropout: float = MISSING
     convolution_dropout: float = MISSING
     augmentations: list[dict[str, Any]] = MISSING
@@ -192,6 +194,7 @@ class CaptionerConfig:
     max_epochs: int = MISSING
     width: int = MISSING
     resolution: int = MISSING
+    batch_norm: bool = MISSING
     weights: str | None = None
     rate: float = MISSING
     vision_rate: float = MISSING

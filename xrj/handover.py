@@ -42,13 +42,13 @@ class Kept:
 
     Attributes:
         epoch: Counted from 1.
-        monitor: The measure it was chosen by.
+        monitor: The measure it was chosen by; None for the last epoch.
         metrics: All validation measures of that epoch; one that is not finite is not written.
         weights: Tensors by "net.parameter".
     """
 
     epoch: int
-    monitor: str
+    monitor: str | None
     metrics: Mapping[str, float]
     weights: Mapping[str, Tensor]
 

@@ -107,6 +107,7 @@ class EvaluateConfig:
     paper: list[str] = MISSING
     classifiers: list[str] = MISSING
     captioners: list[str] = MISSING
+    embeddings: list[str] = MISSING
     label_loss: list[str] = MISSING
     sweep: list[str] = MISSING
     study: str | None = None

@@ -28,7 +28,7 @@ def loud(net):
 def net():
     """An untrained captioner of words of 16 channels, at 64 pixels: four places."""
     torch.manual_seed(0)
-    return loud(ConvolutionalCaptioner(VOCABULARY, width=2, resolution=64)).eval()
+    return loud(ConvolutionalCaptioner(VOCABULARY, 2, 64, batch_norm=False)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_nothing_follows_the_end(net, seen):
 
 def build_again(net):
     spec = {"net": "ConvolutionalCaptioner", "vocabulary_size": VOCABULARY}
-    again = build_net({**spec, "width": 2, "resolution": 64})
+    again = build_net({**spec, "width": 2, "resolution": 64, "batch_norm": False})
     again.load_state_dict(net.state_dict())
     return again.eval()
 
@@ -144,7 +144,7 @@ def test_the_coverage_penalty_by_hand():
 
 def test_it_learns_one_batch_by_heart():
     torch.manual_seed(0)
-    net = ConvolutionalCaptioner(VOCABULARY, width=2, resolution=32)
+    net = ConvolutionalCaptioner(VOCABULARY, 2, 32, batch_norm=False)
     image = torch.rand(4, 1, 32, 32) * 2 - 1
     tokens = torch.tensor(
         [[5, 8, 9, 10, EOS], [6, 9, 9, EOS, PAD], [5, 12, 13, 14, EOS], [6, 14, EOS, PAD, PAD]]
@@ -162,17 +162,18 @@ def test_it_learns_one_batch_by_heart():
     assert torch.equal(net.decode(net.see(image), 5, LABELS), tokens)
 
 
-def test_vgg_is_torchvisions_but_for_its_width(tmp_path):
+@pytest.mark.parametrize("norm", [False, True])
+def test_vgg_is_torchvisions_but_for_its_width(tmp_path, norm):
     torch.manual_seed(0)
     narrow = [x if x == "M" else x // 8 for x in models.vgg.cfgs["D"]]
-    published = models.VGG(models.vgg.make_layers(narrow))
+    published = models.VGG(models.vgg.make_layers(narrow, norm))
     published.classifier = nn.Sequential(
         nn.Linear(64 * 49, 512), nn.ReLU(), nn.Dropout(), nn.Linear(512, 512), nn.ReLU(),
         nn.Dropout(), nn.Linear(512, 10),
     )  # fmt: skip
     published.eval()
     save_file(published.state_dict(), tmp_path / "vgg16.safetensors")
-    net = VggFeatures(width=8, resolution=64).eval()
+    net = VggFeatures(8, 64, norm).eval()
     net.load_published(tmp_path / "vgg16.safetensors", "captioner.weights")
     image = torch.rand(2, 1, 64, 64)
     grey = ((image - IMAGENET[0]) / IMAGENET[1]).expand(-1, 3, -1, -1)
@@ -184,15 +185,14 @@ def test_vgg_is_torchvisions_but_for_its_width(tmp_path):
         torch.testing.assert_close(places, expected, rtol=1e-3, atol=1e-5)
     assert whole.std() > 1e-3
     with pytest.raises(ConfigError, match=r"^captioner\.weights=.*not the weights of this net"):
-        VggFeatures(width=4, resolution=64).load_published(
-            tmp_path / "vgg16.safetensors", "captioner.weights"
-        )
+        VggFeatures(4, 64, norm).load_published(tmp_path / "vgg16.safetensors", "captioner.weights")
 
 
-def test_published_weights_fit_the_published_width():
+@pytest.mark.parametrize("norm", [False, True])
+def test_published_weights_fit_the_published_width(norm):
     with torch.device("meta"):
-        theirs = models.vgg16().state_dict()
-        ours = VggFeatures(width=64, resolution=224).net.state_dict()
+        theirs = (models.vgg16_bn if norm else models.vgg16)().state_dict()
+        ours = VggFeatures(64, 224, norm).net.state_dict()
     assert theirs.pop("features.0.weight").shape == (64, 3, 3, 3)
     assert ours.pop("features.0.weight").shape == (64, 1, 3, 3)
     head = {"classifier.6.weight", "classifier.6.bias"}

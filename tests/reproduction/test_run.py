@@ -83,6 +83,9 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     assert ours["accuracy"].n == tables["table_4"].row("Ours (label)").cells["bleu1"].n > 5
     assert tables["table_3"].row("ResNet-18").cells["deviation"].value == 0.0
     assert {row.name for row in tables["table_2"].rows} >= {"ARAE", "Floor: real against real"}
+    arae = tables["table_2"].row("ARAE").cells
+    assert 0 <= arae["label_seen"].value <= 1
+    assert -1 <= arae["alike"].value <= 1
     assert tables["cf"].row("ours").cells["x"] == "tiny 4 100 0"
     assert tables["presets"].row("Diagnosis: Accuracy").cells["ahead"] == "alike"
     assert "METEOR is left out: Java is not installed." in tables["table_4"].note
@@ -98,7 +101,8 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
 
 
 def test_unknown_names_are_refused_in_one_line(runs):
-    for key in ("seeds", "paper", "classifiers", "captioners", "label_loss", "sweep"):
+    roles = ("seeds", "paper", "classifiers", "captioners", "embeddings", "label_loss", "sweep")
+    for key in roles:
         with pytest.raises(ConfigError) as refused:
             evaluate(runs, f"evaluate.{key}=[nobody]")
         message = str(refused.value)

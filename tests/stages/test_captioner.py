@@ -153,10 +153,10 @@ def test_weights_of_another_net_do_not_claim_the_folder(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_weights_of_ones_own_are_taken(chain, data, tmp_path):
-    state = models.vgg16().state_dict()
+    state = models.vgg16_bn().state_dict()
     save_file(state, tmp_path / "imagenet.safetensors")
     flags = (f"{STAGE}.width=64", f"{STAGE}.weights={tmp_path}/imagenet.safetensors")
     net = build_module(compose_tiny(chain, STAGE, *flags), data, {}).captioner.vision.net
-    assert torch.equal(net.features[28].weight, state["features.28.weight"])
+    assert torch.equal(net.features[40].weight, state["features.40.weight"])
     first = state["features.0.weight"].sum(dim=1, keepdim=True)
     assert torch.equal(net.features[0].weight, first)

@@ -10,13 +10,11 @@ from torch.nn import functional as F
 
 from tests.tiny import compose_tiny, compose_train
 from xrj.build import build_data, build_evaluation_data, build_module
-from xrj.callbacks.checkpoint import StageCheckpoint
 from xrj.checks import check
 from xrj.datamodules.images import to_tensor
 from xrj.errors import ConfigError
 from xrj.handover import load_export
 from xrj.measures.diagnosis import diagnosis_report
-from xrj.modules.base import Selection
 from xrj.nets.zoo import models
 from xrj.run import train
 
@@ -70,24 +68,6 @@ def test_its_data_are_found_again(chain):
     data = build_evaluation_data(export, nowhere, "images")
     images, _ = data.evaluation_images("test", 32)
     assert images.shape[1:] == (32, 32)
-
-
-def test_of_equally_good_epochs_the_one_of_lower_loss_is_kept():
-    stage = SimpleNamespace(
-        selections={"best": Selection("val/x", "max", tie="val/loss")},
-        exports=lambda: {"net": torch.nn.Linear(1, 1)},
-    )
-    checkpoint = StageCheckpoint(None, None)
-    kept = []
-    rows = [(0.5, 9), (0.8, 2), (0.8, 3), (0.8, 1), (0.8, 1), (0.7, 0), (float("nan"), 0)]
-    for epoch, (value, loss) in enumerate(rows):
-        metrics = {"val/x": torch.tensor(value), "val/loss": torch.tensor(float(loss))}
-        trainer = SimpleNamespace(
-            sanity_checking=False, current_epoch=epoch, callback_metrics=metrics
-        )
-        checkpoint.on_validation_end(trainer, stage)
-        kept.append(checkpoint.kept["best"]["epoch"])
-    assert kept == [1, 2, 2, 4, 5, 5, 5]
 
 
 def rates(module, epochs):

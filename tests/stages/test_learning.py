@@ -54,13 +54,19 @@ def test_locality_compares_a_patient_under_two_captions(build, stage):
     assert (gradient[1:] == 0).all()
 
 
-def test_the_average_follows_its_recursion(build):
-    module, batch = build("gan1", "gan1.average=0.5")
+def weights(net):
+    """Return a net's weights as a vector, a copy."""
+    return torch.cat([weight.detach().flatten() for weight in net.parameters()]).clone()
+
+
+@pytest.mark.parametrize(("stage", "net"), [("gan1", "generator"), ("inverse", "inverse")])
+def test_the_average_follows_its_recursion(build, stage, net):
+    module, batch = build(stage, f"{stage}.average=0.5")
     steps, update = [], module.averaged.update_parameters
 
-    def record(generator):
-        steps.append(generator.output.weight.detach().clone())
-        update(generator)
+    def record(net):
+        steps.append(weights(net))
+        update(net)
 
     module.averaged.update_parameters = record
     _trainer(6).fit(module, _repeat(batch))
@@ -68,14 +74,17 @@ def test_the_average_follows_its_recursion(build):
     for count, weight in enumerate(steps[1:], start=1):
         decay = min(0.5, (1 + count) / (10 + count))
         expected = decay * expected + (1 - decay) * weight
-    torch.testing.assert_close(module.averaged.module.output.weight, expected)
+    averaged = module.exports()[net]
+    torch.testing.assert_close(weights(averaged), expected)
 
 
-def test_without_average_the_generator_itself_is_kept(build):
-    module, batch = build("gan1", "gan1.average=0.0")
+@pytest.mark.parametrize(("stage", "net"), [("gan1", "generator"), ("inverse", "inverse")])
+def test_without_average_the_net_itself_is_kept(build, stage, net):
+    module, batch = build(stage, f"{stage}.average=0.0")
     _trainer(3).fit(module, _repeat(batch))
-    for key, value in module.generator.state_dict().items():
-        assert torch.equal(module.averaged.module.state_dict()[key], value)
+    kept = module.exports()[net].state_dict()
+    for key, value in getattr(module, net).state_dict().items():
+        assert torch.equal(kept[key], value)
 
 
 @pytest.mark.parametrize(("stage", "sigma"), [("gan1", 0.0), ("gan1", 0.5), ("gan2", 0.5)])

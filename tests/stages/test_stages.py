@@ -285,6 +285,7 @@ def test_further_callbacks(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("mode", "values", "kept"),
     [
+        ("last", [3.0, 1.0, float("nan")], 3),
         ("min", [3.0, 1.0, 2.0], 2),
         ("min", [3.0, 1.0, 1.0], 3),
         ("max", [3.0, 3.0, 2.0], 2),
@@ -292,9 +293,9 @@ def test_further_callbacks(tiny, tmp_path):
         ("max", [float("nan"), float("nan")], 2),
     ],
 )
-def test_of_equal_epochs_the_later_is_kept(mode, values, kept):
+def test_the_best_epoch_is_kept_and_of_equals_the_later(mode, values, kept):
     stage = SimpleNamespace(
-        selections={"best": Selection("val/x", mode)},
+        selections={"best": Selection(None) if mode == "last" else Selection("val/x", mode)},
         exports=lambda: {"net": torch.nn.Linear(1, 1)},
     )
     checkpoint = StageCheckpoint(None, None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from xrj.measures.images import sliced_wasserstein
 from xrj.measures.statistics import compare
 from xrj.nets.folding import fold
 from xrj.nets.representation import Representation
+from xrj.nets.zoo import Classifier
 from xrj.seeding import numpy_rng, torch_generator
 
 ARAE, EMBEDDING = "ARAE", "Embedding layer"
@@ -46,6 +47,8 @@ COLUMNS = (
     Column("alignment_train", "training", 2),
     Column("mismatch", "Gap to wrong captions", 2, better="high"),
     Column("sliced", "Sliced Wasserstein, no critic", better="low"),
+    Column("label_seen", "Show their label", 1, percent=True, better="high"),
+    Column("alike", "Codes of one label, cosine", 2),
 )
 KEYS = tuple(column.key for column in COLUMNS[1:])
 
@@ -221,9 +224,24 @@ class Judged:
 
 
 def judge(
-    chain: Chain, stage: str, splits: Splits, settings: CriticSettings, seed: int, device: str
+    chain: Chain,
+    stage: str,
+    splits: Splits,
+    settings: CriticSettings,
+    seed: int,
+    device: str,
+    classifier: StageExport | None = None,
 ) -> Judged:
     """Estimate a chain's stage I, "gan1", or its rival "embedding_gan1".
+
+    Args:
+        chain: Whose stage it is.
+        stage: Which.
+        splits: Of all chains.
+        settings: Of the critics.
+        seed: Of the draws and the critics.
+        device: A torch device.
+        classifier: That looks for the label in generated X-rays; None: nobody does.
 
     Raises:
         UserError: A stage or the data are missing.
@@ -236,8 +254,44 @@ def judge(
     found, mismatch = estimates(data, drawn, settings, seed)
     test = data["test"]
     sliced = sliced_wasserstein(drawn["test"][0], test.images, seed=seed)
-    constant = {"mismatch": mismatch, "sliced": sliced}
+    labels = test.frame["label"].to_numpy()
+    with torch.no_grad():
+        codes = own(test.tokens)
+    constant = {"mismatch": mismatch, "sliced": sliced, "alike": codes_alike(codes, labels)}
+    if classifier is not None:
+        constant["label_seen"] = label_seen(classifier, drawn["test"][0], labels)
     return Judged(_run(chain, stage, export.info["split"], test.frame, found, constant), found)
+
+
+def codes_alike(codes: Tensor, labels: NDArray[Any]) -> float:
+    """Return the mean cosine between codes of one label: 1 where they say nothing else.
+
+    Args:
+        codes: Of captions, (N, v).
+        labels: Of each, (N,). They count alike; one with a single caption does not.
+    """
+    codes = nn.functional.normalize(codes, dim=1)
+    means = []
+    for label in np.unique(labels):
+        own = codes[torch.from_numpy(labels == label)]
+        if (n := len(own)) > 1:
+            means.append(float((own.sum(dim=0).square().sum() - n) / (n * (n - 1))))
+    return float(np.mean(means)) if means else float("nan")
+
+
+@torch.no_grad()
+def label_seen(classifier: StageExport, pictures: Tensor, labels: NDArray[Any]) -> float:
+    """Return the share of pictures in which a classifier finds their label.
+
+    Args:
+        classifier: Export of the stage.
+        pictures: (N, C, h, w), in [-1, 1].
+        labels: Of the captions that they were drawn from, (N,). Labels count alike.
+    """
+    net = cast(Classifier, classifier.net("classifier").to(pictures.device))
+    votes = torch.cat([net.classify(part) for part in pictures.split(PART)]).argmax(dim=1).cpu()
+    seen = np.array(classifier.vocabulary.labels)[votes.numpy()] == labels
+    return float(np.mean([seen[labels == label].mean() for label in np.unique(labels)]))
 
 
 def judge_ends(
@@ -331,8 +385,11 @@ def embedding_table(
             "code of the frozen text autoencoder beside the picture, the same for both rivals. The "
             "paper's critics are unknown: compare the order, not the numbers. The floor is between "
             "two halves of the real X-rays, the ceiling draws each picture from a caption of "
-            "another X-ray. A lower estimate is better, one below the floor is luck. Intervals are "
-            "95 % bootstrap intervals over test patients, given the critics."
+            "another X-ray. A lower estimate is better, one below the floor is luck. An "
+            "independent classifier looks for the caption's label in each picture. Where codes of "
+            "one label have a cosine near 1, the embedding holds the label and nothing else that "
+            "captions say. Intervals are 95 % bootstrap intervals over test patients, given the "
+            "critics."
         ),
         paper=PAPER,
         plots=plots,

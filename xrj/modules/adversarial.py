@@ -1,12 +1,10 @@
 """What both stages of the text-to-image GAN share (section 3.2)."""
 
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from xrj import losses
 from xrj.datamodules.vocabulary import Vocabulary
@@ -16,6 +14,7 @@ from xrj.modules.base import (
     Selection,
     StageModule,
     adam,
+    averaged,
     description,
     halved,
     set_rate,
@@ -89,10 +88,7 @@ class AdversarialModule(StageModule):
         self.code_noise = code_noise
         self.condition_on_noise, self.seed = condition_on_noise, seed
         self.moments: tuple[Tensor, Tensor] | None = None
-        self.averaged = AveragedModel(
-            generator, use_buffers=True, avg_fn=partial(_average, decay=average)
-        )
-        self.averaged.requires_grad_(False)
+        self.averaged = averaged(generator, average)
         self._real: list[Tensor] = []
         self._fake: list[Tensor] = []
         self._label: list[Tensor] = []
@@ -241,11 +237,3 @@ class AdversarialModule(StageModule):
     def captions(self, batch: Batch) -> list[dict[str, str]]:
         """Return the captions that the pictures were generated from."""
         return [{"caption": description(self.vocabulary, row)} for row in batch["tokens"]]
-
-
-def _average(old: Tensor, new: Tensor, seen: Tensor | int, decay: float) -> Tensor:
-    """Exponential average with a warm-up: the first steps do not linger."""
-    if not old.is_floating_point():
-        return new
-    step = float(seen)
-    return old.lerp(new, 1 - min(decay, (1 + step) / (10 + step)))

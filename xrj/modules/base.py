@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from xrj.datamodules.vocabulary import Vocabulary
 
@@ -17,23 +19,22 @@ Batch = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Selection:
-    """Which epoch's nets a stage keeps: the one with the best `monitor`.
+    """Which epoch's nets a stage keeps: the one with the best `monitor`, of equals the latest.
 
-    Of equals it is the one with the lowest `tie`, and of equals in that, too, the latest.
+    Without `monitor` it is the last epoch.
     """
 
-    monitor: str
-    mode: Literal["min", "max"]
-    tie: str | None = None
+    monitor: str | None
+    mode: Literal["min", "max"] = "max"
 
     def better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
         """Return whether an epoch of measures `new` is to be kept rather than an earlier one.
 
         Anything is better than not-a-number.
         """
+        if self.monitor is None:
+            return True
         value, best = new[self.monitor], old[self.monitor]
-        if self.tie is not None and value == best:
-            return new[self.tie] <= old[self.tie]
         if math.isnan(best):
             return True
         return value <= best if self.mode == "min" else value >= best
@@ -110,6 +111,27 @@ class StageModule(pl.LightningModule):
 def adam(parameters: Any, rate: float) -> Adam:
     """Return Adam with the paper's betas, 0.5 and 0.999."""
     return Adam(parameters, lr=rate, betas=(0.5, 0.999))
+
+
+def averaged(net: nn.Module, decay: float) -> AveragedModel:
+    """Return the exponential average of a net, to be updated after each step.
+
+    The first steps do not linger: the decay of step t is at most (1 + t) / (10 + t).
+
+    Args:
+        net: Whose weights and buffers are averaged.
+        decay: A step; 0 follows the net itself.
+    """
+    average = AveragedModel(net, use_buffers=True, avg_fn=partial(_average, decay=decay))
+    average.requires_grad_(False)
+    return average
+
+
+def _average(old: Tensor, new: Tensor, seen: Tensor | int, decay: float) -> Tensor:
+    if not old.is_floating_point():
+        return new
+    step = float(seen)
+    return old.lerp(new, 1 - min(decay, (1 + step) / (10 + step)))
 
 
 def set_rate(optimizer: Any, rate: float) -> None:

@@ -48,7 +48,7 @@ class CaptionerModule(StageModule):
         references: Sequence[Sequence[str]],
     ) -> None:
         super().__init__()
-        self.selections = {"best": Selection("val/cider", "max")}
+        self.selections = {"best": Selection("val/cider")}
         self.adversarial = vision_from > 0
         self.captioner, self.vocabulary = captioner, vocabulary
         self.rates, self.vision_from, self.milestones = (vision_rate, rate), vision_from, milestones

@@ -18,8 +18,8 @@ class ClassifierModule(StageModule):
     """Learn a diagnosis from X-rays alone.
 
     It shares nothing with the chain but data and split, so that its vote on a generated X-ray is
-    one from outside. Kept is the epoch of the best validation balanced accuracy, of equals the one
-    with the lower loss.
+    one from outside. The last epoch is kept: the rate anneals to zero, and the few validation
+    X-rays of a rare label would choose another by chance.
 
     Args:
         classifier: The net.
@@ -41,7 +41,7 @@ class ClassifierModule(StageModule):
         label_weights: list[float] | None,
     ) -> None:
         super().__init__()
-        self.selections = {"best": Selection("val/balanced_accuracy", "max", tie="val/loss")}
+        self.selections = {"best": Selection(None)}
         self.classifier, self.vocabulary = classifier, vocabulary
         self.rate, self.decay = rate, decay
         weights = None if label_weights is None else torch.tensor(label_weights)

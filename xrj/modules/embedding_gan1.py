@@ -5,9 +5,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
-from xrj.modules.base import Batch, adam, unique_parameters
+from xrj.modules.base import Batch, adam, averaged, unique_parameters
 from xrj.modules.gan1 import Gan1Module
 from xrj.nets.text import TextEncoder
 
@@ -31,10 +30,7 @@ class EmbeddingGan1Module(Gan1Module):
     def __init__(self, **gan1: Any) -> None:
         super().__init__(**gan1)
         cast(TextEncoder, self.encoder).words.reset_parameters()
-        self.averaged_encoder = AveragedModel(
-            self.encoder, use_buffers=True, avg_fn=self.averaged.avg_fn
-        )
-        self.averaged_encoder.requires_grad_(False)
+        self.averaged_encoder = averaged(self.encoder, gan1["average"])
 
     def exports(self) -> dict[str, nn.Module]:
         """Return the nets of stage I and the averaged encoder."""

@@ -12,7 +12,16 @@ from xrj import losses
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.measures.captions import score_captions
 from xrj.measures.diagnosis import diagnosis_report
-from xrj.modules.base import Batch, Selection, StageModule, adam, description, halved, set_rate
+from xrj.modules.base import (
+    Batch,
+    Selection,
+    StageModule,
+    adam,
+    averaged,
+    description,
+    halved,
+    set_rate,
+)
 from xrj.nets.representation import Representation
 
 
@@ -21,7 +30,7 @@ class InverseModule(StageModule):
 
     Two epochs are kept: the one with the best validation accuracy of the diagnosis
     (`ours_label`) and the one with the best CIDEr of the captions (`ours_caption`), the label word
-    left out.
+    left out. Measured and kept is the average of I over its steps.
 
     Args:
         inverse: I.
@@ -43,7 +52,9 @@ class InverseModule(StageModule):
             L_diagnosis and with its log10 weight; 0 in the paper.
         caption_length: Tokens decoded for a caption.
         label_measure: "accuracy" (the paper), "balanced_accuracy" or "auroc", by which
-            `ours_label` is kept.
+            `ours_label` is kept, or "last": validation chooses by chance where it has a handful of
+            patients of the rarer label.
+        average: Decay a step of I's exponential average; 0, I itself, in the paper.
         references: Captions of each row of the data's table, as text.
     """
 
@@ -69,9 +80,11 @@ class InverseModule(StageModule):
         caption_weight: float,
         caption_length: int,
         label_measure: str,
+        average: float,
         references: Sequence[Sequence[str]],
     ) -> None:
         super().__init__()
+        self.averaged = averaged(inverse, average)
         self.inverse, self.encoder, self.decoder, self.generator = (
             inverse,
             encoder,
@@ -86,16 +99,16 @@ class InverseModule(StageModule):
         self.noise_weight, self.caption_weight = noise_weight, caption_weight
         self.caption_length, self.references = caption_length, references
         self.selections = {
-            "ours_label": Selection(f"val/{label_measure}", "max"),
-            "ours_caption": Selection("val/cider", "max"),
+            "ours_label": Selection(None if label_measure == "last" else f"val/{label_measure}"),
+            "ours_caption": Selection("val/cider"),
         }
         self.register_buffer("label_ids", torch.tensor(vocabulary.label_ids), persistent=False)
         self.label_ids: Tensor
         self._seen: list[dict[str, Any]] = []
 
     def exports(self) -> dict[str, nn.Module]:
-        """Return I."""
-        return {"inverse": self.inverse}
+        """Return the averaged I."""
+        return {"inverse": self.averaged.module}
 
     def configure_optimizers(self) -> Optimizer:
         """Adam with the paper's betas."""
@@ -155,6 +168,10 @@ class InverseModule(StageModule):
         )
         return loss
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
+        """Follow I with its average."""
+        self.averaged.update_parameters(self.inverse)
+
     def _decode(self, r: Tensor) -> Tensor:
         decoder: Any = self.decoder
         tokens: Tensor = decoder.decode(
@@ -164,7 +181,7 @@ class InverseModule(StageModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Diagnose, caption and reconstruct; the validation set is whole on every rank."""
-        r = self.inverse(batch["image"])
+        r = self.averaged(batch["image"])
         logits = self.label_logits(r)
         self.log("val/diagnosis", losses.diagnosis_loss(logits, batch["label"], None))
         self.log("val/cycle_img", losses.mean_square(self.generator(r), batch["image"]))
@@ -200,12 +217,12 @@ class InverseModule(StageModule):
         """Return real X-rays above their reconstructions G(I(x))."""
         return {
             "real": batch["image"],
-            "reconstruction": self.generator(self.inverse(batch["image"])),
+            "reconstruction": self.generator(self.averaged(batch["image"])),
         }
 
     def captions(self, batch: Batch) -> list[dict[str, str]]:
         """Return a real caption beside the decoded one."""
-        decoded = self._decode(self.inverse(batch["image"]))
+        decoded = self._decode(self.averaged(batch["image"]))
         return [
             {
                 "real": description(self.vocabulary, real),

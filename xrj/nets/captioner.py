@@ -77,12 +77,13 @@ class ConvolutionalCaptioner(nn.Module):
         width: Channels of VGG's first convolution, 64 as published; words and states have eight
             times as many.
         resolution: Pixels a side that images are brought to.
+        batch_norm: In VGG, after each convolution; published without.
     """
 
-    def __init__(self, vocabulary_size: int, width: int, resolution: int) -> None:
+    def __init__(self, vocabulary_size: int, width: int, resolution: int, batch_norm: bool) -> None:
         super().__init__()
         size = 8 * width
-        self.vision = VggFeatures(width, resolution)
+        self.vision = VggFeatures(width, resolution, batch_norm)
         self.words = nn.Embedding(vocabulary_size, size, padding_idx=PAD)
         nn.init.normal_(self.words.weight, 0.0, 0.1)
         self.word = CausalConvolution(size, size)

@@ -173,10 +173,11 @@ class VggFeatures(GreyNet):
     Args:
         width: Channels after the first convolution; `WIDTH` for published weights.
         resolution: Pixels a side that it is trained at.
+        batch_norm: After each convolution, as in torchvision's vgg16_bn.
     """
 
-    def __init__(self, width: int, resolution: int) -> None:
-        super().__init__(VGG16, _Vgg(width), resolution)
+    def __init__(self, width: int, resolution: int, batch_norm: bool) -> None:
+        super().__init__(VGG16, _Vgg(width, batch_norm), resolution)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of images (B, 1, H, W) in [-1, 1].
@@ -245,10 +246,11 @@ class _ResNet(ResNet):  # type: ignore[misc]  # torchvision is not typed
 class _Vgg(nn.Module):
     """torchvision's VGG-16 with `width` channels where the original has 64, without its head."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, batch_norm: bool) -> None:
         super().__init__()
         places, whole = width << 3, width << 6
-        self.features = make_layers([x if x == "M" else x * width // WIDTH for x in cfgs["D"]])
+        narrowed = [x if x == "M" else x * width // WIDTH for x in cfgs["D"]]
+        self.features = make_layers(narrowed, batch_norm)
         self.avgpool = nn.AdaptiveAvgPool2d(7)
         self.classifier = nn.Sequential(
             nn.Linear(places * 7 * 7, whole), nn.ReLU(), nn.Dropout(),

@@ -21,7 +21,8 @@ class Chains:
         paper: Of experiment=paper.
         classifiers: Those with a classifier: `seeds`, then those named for it.
         captioners: Those with a captioner, likewise.
-        rivals: Of `seeds`, those with stage I on an embedding layer.
+        embeddings: Whose stage I table 2 judges: those named for it, else `seeds` with a stage I.
+        rivals: Of `embeddings`, those with stage I on an embedding layer.
         label_loss: With an inverse mapping of the label loss alone.
         sweep: Stages I of the noise sweep.
     """
@@ -31,6 +32,7 @@ class Chains:
     paper: Sequence[Chain]
     classifiers: Sequence[Chain]
     captioners: Sequence[Chain]
+    embeddings: Sequence[Chain]
     rivals: Sequence[Chain]
     label_loss: Sequence[Chain]
     sweep: Sequence[Chain]
@@ -59,13 +61,17 @@ class Chains:
         for stage in ("arae", "gan1", "gan2", "inverse"):
             main.export(stage)
         seeds = [main, *(one for one in named("seeds", "arae", "inverse") if one.name != cfg.name)]
+        embeddings = named("embeddings", "arae", "gan1") or [
+            one for one in seeds if one.has("gan1")
+        ]
         return cls(
             main=main,
             seeds=seeds,
             paper=named("paper", "arae", "gan1", "inverse"),
             classifiers=_with("classifier", seeds, named("classifiers", "classifier")),
             captioners=_with("captioner", seeds, named("captioners", "captioner")),
-            rivals=[one for one in seeds if one.has("embedding_gan1")],
+            embeddings=embeddings,
+            rivals=[one for one in embeddings if one.has("embedding_gan1")],
             label_loss=named("label_loss", "inverse"),
             sweep=_of_one_arae(named("sweep", "gan1")),
         )

@@ -25,6 +25,7 @@ from xrj.evaluate.embedding_table import (
     sweep_plots,
     sweep_table,
 )
+from xrj.handover import StageExport
 from xrj.reproduction.evaluation import Evaluation, Tables
 from xrj.reproduction.figures import drawn_figures
 from xrj.reproduction.presets import preset_table
@@ -36,21 +37,29 @@ from xrj.study.simulate import Opinion
 ESSENTIAL = ("arae", "gan1", "gan2", "inverse")
 
 
+def _classifier(one: Evaluation) -> StageExport | None:
+    """Return the independent classifier of the main chain, which looks for labels in pictures."""
+    main = one.chains.main
+    return main.export("classifier") if main.has("classifier") else None
+
+
 def table_2(one: Evaluation) -> Tables:
     """Judge generated X-rays of stage I by critics."""
     chains, shared = one.chains, (one.splits, one.critic, one.cfg.seed, one.device)
-    seeds = [chain for chain in chains.seeds if chain.has("gan1")]
-    used = [(chain, stage) for chain in seeds for stage in ("arae", "gan1")]
+    first = chains.embeddings[0]
+    used = [(chain, stage) for chain in chains.embeddings for stage in ("arae", "gan1")]
     used += [(chain, "embedding_gan1") for chain in chains.rivals]
     missing = [] if chains.rivals else [f"the rival; {one.train('embedding_gan1')}"]
+    classifier = _classifier(one)
+    used += [(chains.main, "classifier")] if classifier else []
 
     def make() -> Tables:
-        methods = {ARAE: [judge(chain, "gan1", *shared) for chain in seeds]}
+        methods = {ARAE: [judge(chain, "gan1", *shared, classifier) for chain in chains.embeddings]}
         if chains.rivals:
             methods[EMBEDDING] = [
-                judge(chain, "embedding_gan1", *shared) for chain in chains.rivals
+                judge(chain, "embedding_gan1", *shared, classifier) for chain in chains.rivals
             ]
-        ends = {name: [judged] for name, judged in judge_ends(chains.main, *shared).items()}
+        ends = {name: [judged] for name, judged in judge_ends(first, *shared).items()}
         plots = critic_plots({**methods, **ends})
         return [embedding_table(methods, ends, plots=plots, **one.draws)]
 
@@ -63,16 +72,19 @@ def noise_sweep(one: Evaluation) -> Tables:
     sweep = one.chains.sweep
     if not sweep:
         return []
-    shared = (one.splits, one.critic, one.cfg.seed, one.device)
+    shared, classifier = (one.splits, one.critic, one.cfg.seed, one.device), _classifier(one)
+    used = [(chain, "gan1") for chain in sweep]
+    used += [(one.chains.main, "classifier")] if classifier else []
 
     def make() -> Tables:
         points = [
-            (chain.export("gan1").info["dims"], judge(chain, "gan1", *shared)) for chain in sweep
+            (chain.export("gan1").info["dims"], judge(chain, "gan1", *shared, classifier))
+            for chain in sweep
         ]
         return [sweep_table(points, sweep_plots(points), **one.draws)]
 
     settings = {"critic": vars(one.critic), **one.draws}
-    return one.tables("noise_sweep", [(chain, "gan1") for chain in sweep], settings, make)
+    return one.tables("noise_sweep", used, settings, make)
 
 
 def figure_2(one: Evaluation) -> Tables:

@@ -1,0 +1,36 @@
+"""Table 2: what codes hold beside the label, and whether pictures show it."""
+
+from itertools import combinations
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from xrj.evaluate.embedding_table import codes_alike, label_seen
+
+LABELS = np.array(["normal", "normal", "normal", "cardiomegaly", "cardiomegaly", "other"])
+
+
+def test_codes_alike_is_the_mean_cosine_of_pairs_of_one_label():
+    codes = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    pairs = {
+        label: [
+            torch.cosine_similarity(codes[a], codes[b], dim=0)
+            for a, b in combinations(np.flatnonzero(label == LABELS), 2)
+        ]
+        for label in ("normal", "cardiomegaly")  # a single caption has no pair
+    }
+    expected = np.mean([np.mean(of_label) for of_label in pairs.values()])
+    assert codes_alike(codes, LABELS) == pytest.approx(expected, abs=1e-6)
+    assert codes_alike(torch.ones(6, 5), LABELS) == pytest.approx(1)
+    assert np.isnan(codes_alike(codes[3:5], np.array(["normal", "other"])))
+
+
+def test_the_label_is_looked_for_in_each_picture_and_labels_count_alike():
+    net = torch.nn.Identity()
+    net.classify = lambda pictures: pictures.flatten(1)
+    vocabulary = SimpleNamespace(labels=["normal", "cardiomegaly", "other"])
+    export = SimpleNamespace(net=lambda name: net, vocabulary=vocabulary)
+    found = torch.eye(3)[[0, 0, 1, 1, 0, 2]][:, None, None]
+    assert label_seen(export, found, LABELS) == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)

@@ -12,6 +12,7 @@ from xrj.evaluate.results import Column, ResultTable, Row
 from xrj.evaluate.results_page import read_results
 from xrj.files import read_json, sha256_json, write_json
 from xrj.reproduction import steps
+from xrj.reproduction.chains import Chains
 from xrj.tasks import run_task
 
 QUICK = [
@@ -30,10 +31,18 @@ QUICK = [
 ]
 
 
-def evaluate(runs, *overrides):
+def configured(runs, *overrides):
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        run_task(compose("infer", [*QUICK, f"runs={runs}", *overrides]))
+        return compose("infer", [*QUICK, f"runs={runs}", *overrides])
+
+
+def evaluate(runs, *overrides):
+    run_task(configured(runs, *overrides))
+
+
+def chains(runs, *overrides):
+    return Chains.of(configured(runs, *overrides))
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +117,22 @@ def test_unknown_names_are_refused_in_one_line(runs):
         message = str(refused.value)
         assert message.startswith(f"evaluate.{key}: nobody: nothing was trained under this name")
         assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", ["sweep", "embeddings"])
+def test_a_stage_on_anothers_autoencoder_finds_it_by_its_hash(runs, key):
+    shutil.rmtree(runs / "tiny-1" / "arae")
+    found = chains(runs, f"evaluate.{key}=[tiny-1]")
+    (one,) = getattr(found, key)
+    assert one.folders["arae"] == found.main.folders["arae"]
+    assert one.export("arae").hash == one.export("gan1").info["parents"]["arae"]
+    export = runs / "tiny-1" / "gan1" / "export" / "stage.json"
+    info = {name: value for name, value in read_json(export).items() if name != "hash"}
+    info |= {"parents": {"arae": "b" * 64}}
+    write_json(export, info | {"hash": sha256_json(info)})
+    with pytest.raises(HandoverError) as refused:
+        chains(runs, f"evaluate.{key}=[tiny-1]")
+    assert str(refused.value).startswith(f"evaluate.{key}: tiny-1: its text autoencoder is not")
 
 
 def test_nothing_trained_is_refused_in_one_line(tmp_path):

@@ -1,6 +1,6 @@
 """Which chains an evaluation is of, by its configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +61,15 @@ class Chains:
         for stage in ("arae", "gan1", "gan2", "inverse"):
             main.export(stage)
         seeds = [main, *(one for one in named("seeds", "arae", "inverse") if one.name != cfg.name)]
-        embeddings = named("embeddings", "arae", "gan1") or [
-            one for one in seeds if one.has("gan1")
-        ]
+        autoencoders = {one.export("arae").hash: one.folders["arae"] for one in seeds}
+
+        def stages1(key: str) -> list[Chain]:
+            return [
+                one if one.has("arae") else _with_arae(one, autoencoders, f"evaluate.{key}")
+                for one in named(key, "gan1")
+            ]
+
+        embeddings = stages1("embeddings") or [one for one in seeds if one.has("gan1")]
         return cls(
             main=main,
             seeds=seeds,
@@ -73,7 +79,7 @@ class Chains:
             embeddings=embeddings,
             rivals=[one for one in embeddings if one.has("embedding_gan1")],
             label_loss=named("label_loss", "inverse"),
-            sweep=_of_one_arae(named("sweep", "gan1")),
+            sweep=_of_one_arae(stages1("sweep")),
         )
 
 
@@ -83,6 +89,21 @@ def _with(stage: str, seeds: Sequence[Chain], others: Sequence[Chain]) -> list[C
         *(one for one in seeds if one.has(stage)),
         *(one for one in others if one.name not in names),
     ]
+
+
+def _with_arae(chain: Chain, autoencoders: Mapping[str, Path], flag: str) -> Chain:
+    """Return a chain that was trained on another one's text autoencoder together with that.
+
+    Raises:
+        HandoverError: None of them is the one that it was trained on.
+    """
+    wanted = chain.export("gan1").info["parents"]["arae"]
+    if wanted not in autoencoders:
+        raise HandoverError(
+            f"{flag}: {chain.name}: its text autoencoder is not under its name, nor that of name "
+            "or a seed; add the chain that it was trained on to evaluate.seeds"
+        )
+    return Chain(chain.name, {**chain.folders, "arae": autoencoders[wanted]})
 
 
 def _of_one_arae(chains: Sequence[Chain]) -> Sequence[Chain]:

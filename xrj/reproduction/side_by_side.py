@@ -4,9 +4,9 @@ from xrj.datamodules.images import read_image
 from xrj.evaluate.caption_table import SCORES, WORDS, own_caption_runs
 from xrj.evaluate.chains import Chain
 from xrj.evaluate.diagnosis_table import MEASURES, own_runs
-from xrj.evaluate.embedding_table import COLUMNS as ESTIMATES
-from xrj.evaluate.embedding_table import judge
 from xrj.evaluate.figure import Figure
+from xrj.evaluate.generators import COLUMNS as ESTIMATES
+from xrj.evaluate.generators import judge
 from xrj.evaluate.readings import balanced_rows, read_test_split
 from xrj.evaluate.results import Column, Row
 from xrj.evaluate.summary import Summary, summarise

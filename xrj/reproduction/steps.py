@@ -15,16 +15,9 @@ from xrj.evaluate.chains import Chain
 from xrj.evaluate.counterfactual_tables import counterfactual_tables
 from xrj.evaluate.curves import ALL, LABEL, curve_table, read_curves
 from xrj.evaluate.diagnosis_table import classifier_runs, diagnosis_table, own_runs
-from xrj.evaluate.embedding_table import (
-    ARAE,
-    EMBEDDING,
-    critic_plots,
-    embedding_table,
-    judge,
-    judge_ends,
-    sweep_plots,
-    sweep_table,
-)
+from xrj.evaluate.embedding_table import ARAE, EMBEDDING, critic_plots, embedding_table
+from xrj.evaluate.generators import judge, judge_ends
+from xrj.evaluate.noise_sweep import sweep_plots, sweep_table
 from xrj.handover import StageExport
 from xrj.reproduction.evaluation import Evaluation, Tables
 from xrj.reproduction.figures import drawn_figures

@@ -1,4 +1,4 @@
-"""Table 2: what codes hold beside the label, and whether pictures show it."""
+"""Generators of stage I: what codes hold beside the label, and whether pictures show it."""
 
 from itertools import combinations
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from xrj.evaluate.embedding_table import codes_alike, label_seen
+from xrj.evaluate.generators import codes_alike, label_seen
 
 LABELS = np.array(["normal", "normal", "normal", "cardiomegaly", "cardiomegaly", "other"])
 

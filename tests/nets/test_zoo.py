@@ -37,6 +37,17 @@ def test_each_net_judges_grey_images_of_any_size(name):
     assert seen["intermediate"].shape[-1] > seen["abstract"].shape[-1]
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_each_net_can_learn(name):
+    torch.manual_seed(0)
+    least = ARCHITECTURES[name].least
+    net = Classifier(name, labels=3, width=64, resolution=least)
+    F.cross_entropy(net(torch.rand(2, 1, least, least) * 2 - 1), torch.tensor([0, 2])).backward()
+    first = net.net.get_submodule(ARCHITECTURES[name].first)
+    assert first.weight.grad.abs().sum() > 0
+    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
 def test_too_few_pixels_fail_one_below_the_least():
     for name in ("alexnet", "inception_v3"):
         least = ARCHITECTURES[name].least

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
+from torchvision.models.densenet import DenseNet
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import cfgs, make_layers
 
@@ -218,13 +219,26 @@ def _build(name: str, labels: int, width: int) -> nn.Module:
     if name.startswith("resnet"):
         return _ResNet(ARCHITECTURES[name].blocks, labels, width)
     net: nn.Module
+    if name == "densenet121":
+        return _DenseNet121(labels)
     if name == "inception_v3":
         net = models.inception_v3(num_classes=labels, aux_logits=False, init_weights=True)
     else:
         net = models.get_model(name, num_classes=labels)
-    if name == "densenet121":  # its last ReLU is a function, which cannot be hooked; twice is once
-        net.get_submodule("features").add_module("relu5", nn.ReLU())
     return net
+
+
+class _DenseNet121(DenseNet):  # type: ignore[misc]  # torchvision is not typed
+    """torchvision's DenseNet-121 with its last ReLU, a function there, as a layer to be hooked."""
+
+    def __init__(self, labels: int) -> None:
+        super().__init__(32, (6, 12, 24, 16), 64, num_classes=labels)
+        self.features.add_module("relu5", nn.ReLU())
+
+    def forward(self, image: Tensor) -> Tensor:
+        places: Tensor = self.features(image)
+        logits: Tensor = self.classifier(places.mean(dim=(2, 3)))
+        return logits
 
 
 class _ResNet(ResNet):  # type: ignore[misc]  # torchvision is not typed

@@ -75,7 +75,8 @@ def runs(chain_runs, tmp_path):
 @pytest.mark.slow
 def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))  # without Java, which takes seconds a table
-    chosen = ["evaluate.seeds=[tiny-1]", "evaluate.paper=[tiny-1]", "evaluate.label_loss=[tiny-1]"]
+    shutil.copytree(runs / "tiny-1", runs / "letter", ignore=lambda _folder, _names: ["classifier"])
+    chosen = ["evaluate.seeds=[tiny-1]", "evaluate.paper=[letter]", "evaluate.label_loss=[tiny-1]"]
     evaluate(runs, *chosen, "evaluate.sweep=[tiny,tiny-1]")
     captured = capsys.readouterr()
     folder = runs / "tiny" / "evaluation"
@@ -97,6 +98,8 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     assert -1 <= arae["alike"].value <= 1
     assert tables["cf"].row("ours").cells["x"] == "tiny 4 100 0"
     assert tables["presets"].row("Diagnosis: Accuracy").cells["ahead"] == "alike"
+    judged = tables["presets"].row("Justification: Valid: classifier").cells
+    assert judged["paper"].n == judged["default"].n > 0  # by the main chain's, the other has none
     assert "METEOR is left out: Java is not installed." in tables["table_4"].note
     assert "SIMULATED" in tables["table_5"].note
     before = {path: path.stat().st_mtime_ns for path in (folder / "tables").iterdir()}

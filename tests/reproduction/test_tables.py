@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from xrj.evaluate.figure import Figure
-from xrj.evaluate.results import Column, ResultTable, Row, written
+from xrj.evaluate.results import NONE, Column, ResultTable, Row, written
 from xrj.evaluate.runs import Run
 from xrj.reproduction import store
 from xrj.reproduction.presets import measure_row, preset_rows, preset_table
@@ -33,6 +33,12 @@ LOW = Column("x", "X", 3, better="low")
 )
 def test_who_is_ahead(ours, paper, column, p, ahead):
     assert measure_row("m", column, ours, paper, p).cells["ahead"] == ahead
+
+
+def test_nobody_is_ahead_where_a_preset_was_not_measured():
+    cells = measure_row("m", HIGH, Figure(0.9, 9), Figure(float("nan"), 9), float("nan")).cells
+    assert "ahead" not in cells
+    assert cells["p"] == NONE
 
 
 def test_presets_are_written_in_each_measures_own_way():

@@ -1,5 +1,6 @@
 """Both presets side by side: what each deviation from the paper buys, a row a measure."""
 
+import math
 from collections.abc import Sequence
 
 from xrj.evaluate.figure import Figure
@@ -57,15 +58,17 @@ def measure_row(
     """Return the row of one measure.
 
     One is ahead by Welch's test where there are several seeds, otherwise where the intervals do not
-    overlap; a measure without either says who is ahead in the figures alone, in brackets.
+    overlap; a measure without either says who is ahead in the figures alone, in brackets. Where a
+    preset could not be measured nobody is.
     """
+    measured = math.isfinite(ours.value) and math.isfinite(paper.value)
     cells: dict[str, Cell] = {
         "default": ours,
         "paper": paper,
         "difference": Figure(ours.value - paper.value, min(ours.n, paper.n)),
-        "p": p_value(p),
+        "p": p_value(p if measured else None),
     }
-    if column.better is not None and ours.n and paper.n:
+    if column.better is not None and measured:
         leader = "default" if (ours.value > paper.value) == (column.better == "high") else "paper"
         ends = (ours.low, ours.high, paper.low, paper.high)
         if ours.value == paper.value:

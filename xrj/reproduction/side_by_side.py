@@ -56,14 +56,16 @@ def side_by_side(one: Evaluation) -> list[Row]:
 
 
 def _justifications(one: Evaluation) -> list[Row]:
-    """Compare what the first chains' justifications are worth."""
-    first = (one.chains.main, one.chains.paper[0])
+    """Compare what the first chains' justifications are worth to the main chain's classifier."""
+    main, paper = one.chains.main, one.chains.paper[0]
+    shared = {"classifier": main.folders["classifier"]}
+    first = (main, Chain(paper.name, {**paper.folders, **shared}))
     if not all(chain.has("gan2") for chain in first):
         return []
-    ours, paper = (_summary(one, chain) for chain in first)
+    summaries = [_summary(one, chain) for chain in first]
     rows = []
     for column in JUSTIFICATIONS:
-        a, b = (_figure(summary, column.key) for summary in (ours, paper))
+        a, b = (_figure(summary, column.key) for summary in summaries)
         if a is not None and b is not None:
             rows.append(measure_row(f"Justification: {column.title}", column, a, b))
     return rows

@@ -229,6 +229,8 @@ def presets(one: Evaluation) -> Tables:
         for stage in ("arae", "gan1", "inverse")
         if chain.has(stage)
     ]
+    justified = [(chains.main, "gan2"), (chains.main, "classifier"), (chains.paper[0], "gan2")]
+    used += [(chain, stage) for chain, stage in justified if chain.has(stage)]
     settings = {"critic": vars(one.critic), "lexicon": plain(one.cfg.lexicon), **one.search}
     return one.tables("presets", used, settings, lambda: [preset_table(side_by_side(one))])
 

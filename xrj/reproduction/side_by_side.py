@@ -1,5 +1,7 @@
 """The measures on which presets are compared."""
 
+from dataclasses import replace
+
 from xrj.datamodules.images import read_image
 from xrj.evaluate.caption_table import SCORES, WORDS, own_caption_runs
 from xrj.evaluate.chains import Chain
@@ -11,6 +13,7 @@ from xrj.evaluate.readings import balanced_rows, read_test_split
 from xrj.evaluate.results import Column, Row
 from xrj.evaluate.summary import Summary, summarise
 from xrj.justify.justification import justify_all
+from xrj.justify.model import JustificationModel
 from xrj.reproduction.evaluation import Evaluation
 from xrj.reproduction.presets import measure_row, preset_rows
 
@@ -57,12 +60,13 @@ def side_by_side(one: Evaluation) -> list[Row]:
 
 def _justifications(one: Evaluation) -> list[Row]:
     """Compare what the first chains' justifications are worth to the main chain's classifier."""
-    main, paper = one.chains.main, one.chains.paper[0]
-    shared = {"classifier": main.folders["classifier"]}
-    first = (main, Chain(paper.name, {**paper.folders, **shared}))
-    if not all(chain.has("gan2") for chain in first):
+    chains = (one.chains.main, one.chains.paper[0])
+    if not all(chain.has("gan2") for chain in chains):
         return []
-    summaries = [_summary(one, chain) for chain in first]
+    ours, paper = (one.model(chain) for chain in chains)
+    if ours.labels == paper.labels:
+        paper = replace(paper, classifier=ours.classifier)
+    summaries = [_summary(one, *pair) for pair in zip((ours, paper), chains, strict=True)]
     rows = []
     for column in JUSTIFICATIONS:
         a, b = (_figure(summary, column.key) for summary in summaries)
@@ -77,8 +81,8 @@ def _figure(summary: Summary, key: str) -> Figure | None:
     return figure if isinstance(figure, Figure) else None
 
 
-def _summary(one: Evaluation, chain: Chain) -> Summary:
-    model, data = one.model(chain), one.splits.of(chain.export("inverse"))
+def _summary(one: Evaluation, model: JustificationModel, chain: Chain) -> Summary:
+    data = one.splits.of(chain.export("inverse"))
     readings = read_test_split(model, data)
     count = min(one.cfg.mapped, one.cfg.evaluate.xrays or one.cfg.mapped)
     rows = balanced_rows(readings.targets, count, one.cfg.seed)

@@ -10,7 +10,7 @@ import torch
 
 from xrj.datamodules.cache import ImageCache
 from xrj.datamodules.images import prepare, read_image
-from xrj.datamodules.telling import most_telling
+from xrj.datamodules.telling import telling_captions
 from xrj.datamodules.vocabulary import EOS, PAD, UNLABELLED
 from xrj.errors import ConfigError, DataError
 
@@ -82,20 +82,18 @@ def test_label_index_and_tokens_belong_to_the_image(ready):
                 assert tokens[-1] == EOS
 
 
-def test_a_telling_share_of_one_gives_the_most_telling_caption(ready):
+def test_a_telling_share_of_one_gives_the_telling_captions(ready):
     datamodule = ready(telling=1.0)
     encode, images = datamodule.vocabulary.encode, datamodule.table.images
     train = images[images["split"] == "train"]
-    captions = [
-        [encode(label, words) for words in texts]
-        for label, texts in zip(train["label"], train["captions"], strict=True)
-    ]
-    places = most_telling(captions, train["label"].tolist())
+    sentences = [[encode(None, words)[1:-1] for words in texts] for texts in train["sentences"]]
+    captions = telling_captions(
+        sentences, train["label"].tolist(), datamodule.caption_rules.max_words
+    )
     expected = {
-        index: tuple(texts[place])
-        for index, texts, place in zip(train.index, captions, places, strict=True)
+        index: (encode(label, [])[0], *words, EOS)
+        for index, label, words in zip(train.index, train["label"], captions, strict=True)
     }
-    assert any(places)
     for batch in datamodule.train_dataloader():
         for index, tokens in zip(batch["index"].tolist(), strip(batch["tokens"]), strict=True):
             assert tokens == expected[index]

@@ -2,35 +2,55 @@ from math import log
 
 import pytest
 
-from xrj.datamodules.telling import most_telling
+from xrj.datamodules.telling import most_telling, telling_captions
 
 SICK, WELL = 1, 0
 
 
-def test_the_caption_with_the_words_of_the_label_is_taken():
-    captions = [
+def test_the_sentence_with_the_words_of_the_label_is_taken():
+    reports = [
         [["lungs", "clear"], ["heart", "normal"]],
         [["heart", "normal"], ["lungs", "clear"]],
         [["lungs", "clear"], ["heart", "enlarged"]],
         [["heart", "enlarged"], ["lungs", "clear"]],
     ]
-    assert most_telling(captions, [WELL, WELL, SICK, SICK]) == [1, 0, 1, 0]
+    assert most_telling(reports, [WELL, WELL, SICK, SICK]) == [1, 0, 1, 0]
 
 
 def test_evidence_is_the_log_ratio_of_the_shares():
-    # "a" in 3 of 4 own captions and 1 of 2 others: log(4/6) - log(2/4); "b" in 1 and 0:
+    # "a" in 3 of 4 own reports and 1 of 2 others: log(4/6) - log(2/4); "b" in 1 and 0:
     # log(2/6) - log(1/4). Equal up to the sign of their difference:
     assert log(4 / 6) - log(2 / 4) == pytest.approx(log(2 / 6) - log(1 / 4))
-    captions = [[["a"], ["b"]], [["a"], ["a"]], [["a"], ["c"]]]
-    assert most_telling(captions, [0, 0, 1])[0] == 0  # the first of two alike
-    captions = [[["a"], ["b"]], [["a"], ["a"]], [["a"], ["a"]]]
-    assert most_telling(captions, [0, 0, 1])[0] == 1  # "a" is commoner elsewhere now
+    reports = [[["a"], ["b"]], [["a"], ["a"]], [["a"], ["c"]]]
+    assert most_telling(reports, [0, 0, 1])[0] == 0  # the first of two alike
+    reports = [[["a"], ["b"]], [["a"], ["a"]], [["a"], ["a"]]]
+    assert most_telling(reports, [0, 0, 1])[0] == 1  # "a" is commoner elsewhere now
 
 
 def test_repeating_a_word_adds_nothing():
-    captions = [[["enlarged"], ["enlarged", "enlarged"]], [["normal"]]]
-    assert most_telling(captions, [SICK, WELL])[0] == 0
+    reports = [[["enlarged"], ["enlarged", "enlarged"]], [["normal"]]]
+    assert most_telling(reports, [SICK, WELL])[0] == 0
 
 
-def test_with_one_label_the_first_caption_is_taken():
+def test_with_one_label_the_first_sentence_is_taken():
     assert most_telling([[["a"], ["b"]], [["b"], ["a"]]], [0, 0]) == [0, 0]
+
+
+def test_a_telling_caption_goes_on_with_what_most_reports_say():
+    reports = [
+        [["rare"], ["often", "said"], ["heart", "normal"]],
+        [["heart", "enlarged"], ["odd"], ["often", "said"]],
+        [["heart", "enlarged"], ["often", "said"]],
+        [["heart", "normal"], ["often", "said"]],
+    ]
+    labels = [WELL, SICK, SICK, WELL]
+    assert telling_captions(reports, labels, max_words=4) == [
+        ["heart", "normal", "often", "said"],
+        ["heart", "enlarged", "often", "said"],
+        ["heart", "enlarged", "often", "said"],
+        ["heart", "normal", "often", "said"],
+    ]
+    assert telling_captions(reports, labels, max_words=5)[1][-1] == "odd"
+    # What does not fit is passed over for what does; a first sentence that is too long is cut.
+    assert telling_captions(reports, labels, max_words=3)[1] == ["heart", "enlarged", "odd"]
+    assert telling_captions(reports, labels, max_words=1)[2] == ["heart"]

@@ -67,8 +67,8 @@ class IUXRayDataModule(pl.LightningDataModule):
         wrong: `other_label` or `mixed`, see `datasets.ImageDataset`.
         balance_labels: Repeat images of rare labels in an epoch of training, as often as brings
             them closest to the most frequent one.
-        telling: Share of the training images that come with the caption that tells most of the
-            label, see `telling.most_telling`; the others come with any of theirs.
+        telling: Share of the training images whose caption begins with the sentence that tells
+            most of the label, see `telling_captions`; the others come with any of theirs.
         use_unlabelled_text: Train the autoencoder on reports without label, too.
         recombine: Make the autoencoder's captions anew each epoch.
         max_broken: Share of images that may be unreadable.
@@ -250,7 +250,14 @@ class IUXRayDataModule(pl.LightningDataModule):
                 self.augmentations, margin_size(self.resolution, self.margin), self.resolution
             )
         return ImageDataset(
-            frame, self.vocabulary, cache, self.seed, augmentation, self.wrong, self.telling
+            frame,
+            self.vocabulary,
+            cache,
+            self.seed,
+            augmentation,
+            self.wrong,
+            self.telling,
+            self.caption_rules.max_words,
         )
 
     # Batches

@@ -15,9 +15,9 @@ from xrj.datamodules.cache import ImageCache
 from xrj.datamodules.captions import make_captions
 from xrj.datamodules.sampler import Item
 from xrj.datamodules.table import CaptionRules
-from xrj.datamodules.telling import most_telling
+from xrj.datamodules.telling import telling_captions
 from xrj.datamodules.transforms import Augmentation
-from xrj.datamodules.vocabulary import PAD, Vocabulary
+from xrj.datamodules.vocabulary import EOS, PAD, Vocabulary
 from xrj.errors import DataError
 from xrj.seeding import derive, numpy_rng
 
@@ -96,8 +96,9 @@ class ImageDataset(Dataset[Batch]):
             first caption and always the same wrong caption.
         wrong: `other_label` takes the wrong caption from an image with another label, `mixed`
             does so half of the time and else takes a different caption of the same label.
-        telling: Share of the training items whose caption is the one that tells most of the label;
-            the others take any caption of the image.
+        telling: Share of the training items that take the caption of `telling_captions`; the others
+            take any caption of the image.
+        max_words: Of a caption of `telling_captions`.
 
     Raises:
         DataError: No caption is wrong for some image, since it has all that there are.
@@ -112,6 +113,7 @@ class ImageDataset(Dataset[Batch]):
         augmentation: Augmentation | None,
         wrong: Wrong,
         telling: float,
+        max_words: int,
     ) -> None:
         self.cache = cache
         self.seed = seed
@@ -126,7 +128,11 @@ class ImageDataset(Dataset[Batch]):
         ]
         self.telling = telling
         if telling:
-            self.most_telling = most_telling(self.captions, self.labels.tolist())
+            sentences = [
+                [vocabulary.encode(None, words)[1:-1] for words in texts]
+                for texts in frame["sentences"]
+            ]
+            self.told = telling_captions(sentences, self.labels.tolist(), max_words)
         sets = [set(map(tuple, captions)) for captions in self.captions]
         if len(set().union(*sets)) == max(map(len, sets)):
             raise DataError(
@@ -171,11 +177,10 @@ class ImageDataset(Dataset[Batch]):
         """Return the tokens of a caption of this image and of one that is wrong for it."""
         rng = numpy_rng(self.seed, "captions", epoch, index)
         own = self.captions[index]
-        place = 0 if self.augmentation is None else rng.integers(len(own))
-        if self.augmentation is not None and self.telling and rng.random() < self.telling:
-            place = self.most_telling[index]
-        right = own[place]
+        right = own[0 if self.augmentation is None else rng.integers(len(own))]
         label = int(self.labels[index])
+        if self.augmentation is not None and self.telling and rng.random() < self.telling:
+            right = [right[0], *self.told[index], EOS]
         sources = [self.other[label], self.same[label]]
         if self.wrong == "mixed" and rng.random() < 0.5:
             sources.reverse()

@@ -1,27 +1,27 @@
-"""Which of an X-ray's captions tells its diagnosis."""
+"""Captions that begin with what tells the diagnosis."""
 
 from collections import Counter
 from collections.abc import Sequence
 from math import log
 
 
-def most_telling(captions: Sequence[Sequence[Sequence[int]]], labels: Sequence[int]) -> list[int]:
-    """Find, for each X-ray, the caption whose words speak most for its own label.
+def most_telling(reports: Sequence[Sequence[Sequence[int]]], labels: Sequence[int]) -> list[int]:
+    """Find, for each X-ray, the sentence whose words speak most for its own label.
 
-    A caption's evidence is the sum over its different words of
-    log P(word | label) - log P(word | other labels), where P is the share of the captions that
-    have the word, with one caption added to either side. With one label all are alike.
+    A sentence's evidence is the sum over its different words of
+    log P(word | label) - log P(word | other labels), where P is the share of the sentences that
+    have the word, with one sentence added to either side. With one label all are alike.
 
     Args:
-        captions: Words of each caption of each X-ray, at least one an X-ray.
+        reports: Words of each sentence of each X-ray, at least one an X-ray.
         labels: Of each X-ray.
 
     Returns:
-        Place of the caption among its X-ray's; the first of several alike.
+        Place of the sentence among its X-ray's; the first of several alike.
     """
     having: dict[int, Counter[int]] = {label: Counter() for label in set(labels)}
     total: Counter[int] = Counter()
-    for texts, label in zip(captions, labels, strict=True):
+    for texts, label in zip(reports, labels, strict=True):
         total[label] += len(texts)
         for text in texts:
             having[label].update(set(text))
@@ -37,5 +37,34 @@ def most_telling(captions: Sequence[Sequence[Sequence[int]]], labels: Sequence[i
 
     return [
         max(range(len(texts)), key=lambda place: (evidence(texts[place], label), -place))
-        for texts, label in zip(captions, labels, strict=True)
+        for texts, label in zip(reports, labels, strict=True)
     ]
+
+
+def telling_captions(
+    reports: Sequence[Sequence[Sequence[int]]], labels: Sequence[int], max_words: int
+) -> list[list[int]]:
+    """Make a caption of each X-ray that names first what decides, then what reports mostly say.
+
+    The most telling sentence comes first, cut after `max_words`; each other one that still fits
+    follows, those that most reports have word for word before the others: what many reports say
+    alike can be learnt, and what one report says in words of its own cannot.
+
+    Args:
+        reports: Words of each sentence of each X-ray, at least one an X-ray.
+        labels: Of each X-ray.
+        max_words: Of a caption.
+
+    Returns:
+        Words of each caption.
+    """
+    often = Counter(tuple(sentence) for sentences in reports for sentence in sentences)
+    made = []
+    for sentences, first in zip(reports, most_telling(reports, labels), strict=True):
+        others = [*sentences[:first], *sentences[first + 1 :]]
+        words = list(sentences[first][:max_words])
+        for sentence in sorted(others, key=lambda words: -often[tuple(words)]):
+            if len(words) + len(sentence) <= max_words:
+                words.extend(sentence)
+        made.append(words)
+    return made

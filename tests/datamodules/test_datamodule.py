@@ -84,16 +84,13 @@ def test_label_index_and_tokens_belong_to_the_image(ready):
 
 def test_a_telling_share_of_one_gives_the_telling_captions(ready):
     datamodule = ready(telling=1.0)
-    encode, images = datamodule.vocabulary.encode, datamodule.table.images
+    images = datamodule.table.images
     train = images[images["split"] == "train"]
-    sentences = [[encode(None, words)[1:-1] for words in texts] for texts in train["sentences"]]
     captions = telling_captions(
-        sentences, train["label"].tolist(), datamodule.caption_rules.max_words
+        train["sentences"].tolist(), train["label"].tolist(), datamodule.caption_rules.max_words
     )
-    expected = {
-        index: (encode(label, [])[0], *words, EOS)
-        for index, label, words in zip(train.index, train["label"], captions, strict=True)
-    }
+    encoded = map(datamodule.vocabulary.encode, train["label"], captions)
+    expected = dict(zip(train.index, map(tuple, encoded), strict=True))
     for batch in datamodule.train_dataloader():
         for index, tokens in zip(batch["index"].tolist(), strip(batch["tokens"]), strict=True):
             assert tokens == expected[index]

@@ -4,7 +4,7 @@ import pytest
 
 from xrj.datamodules.telling import most_telling, telling_captions
 
-SICK, WELL = 1, 0
+SICK, WELL = "sick", "well"
 
 
 def test_the_sentence_with_the_words_of_the_label_is_taken():
@@ -22,9 +22,9 @@ def test_evidence_is_the_log_ratio_of_the_shares():
     # log(2/6) - log(1/4). Equal up to the sign of their difference:
     assert log(4 / 6) - log(2 / 4) == pytest.approx(log(2 / 6) - log(1 / 4))
     reports = [[["a"], ["b"]], [["a"], ["a"]], [["a"], ["c"]]]
-    assert most_telling(reports, [0, 0, 1])[0] == 0  # the first of two alike
+    assert most_telling(reports, [WELL, WELL, SICK])[0] == 0  # the first of two alike
     reports = [[["a"], ["b"]], [["a"], ["a"]], [["a"], ["a"]]]
-    assert most_telling(reports, [0, 0, 1])[0] == 1  # "a" is commoner elsewhere now
+    assert most_telling(reports, [WELL, WELL, SICK])[0] == 1  # "a" is commoner elsewhere now
 
 
 def test_repeating_a_word_adds_nothing():
@@ -32,8 +32,15 @@ def test_repeating_a_word_adds_nothing():
     assert most_telling(reports, [SICK, WELL])[0] == 0
 
 
+def test_one_word_that_decides_outweighs_many_that_say_little():
+    # Each word of the tube is in one report of the sick, "enlarged" in three.
+    tube = ["there", "is", "a", "tube"]
+    reports = [[tube, ["enlarged"]], [["enlarged"]], [["enlarged"]], [["clear"]]]
+    assert most_telling(reports, [SICK, SICK, SICK, WELL])[0] == 1
+
+
 def test_with_one_label_the_first_sentence_is_taken():
-    assert most_telling([[["a"], ["b"]], [["b"], ["a"]]], [0, 0]) == [0, 0]
+    assert most_telling([[["a"], ["b"]], [["b"], ["a"]]], [WELL, WELL]) == [0, 0]
 
 
 def test_a_telling_caption_goes_on_with_what_most_reports_say():

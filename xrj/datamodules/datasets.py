@@ -17,7 +17,7 @@ from xrj.datamodules.sampler import Item
 from xrj.datamodules.table import CaptionRules
 from xrj.datamodules.telling import telling_captions
 from xrj.datamodules.transforms import Augmentation
-from xrj.datamodules.vocabulary import EOS, PAD, Vocabulary
+from xrj.datamodules.vocabulary import PAD, Vocabulary
 from xrj.errors import DataError
 from xrj.seeding import derive, numpy_rng
 
@@ -128,11 +128,9 @@ class ImageDataset(Dataset[Batch]):
         ]
         self.telling = telling
         if telling:
-            sentences = [
-                [vocabulary.encode(None, words)[1:-1] for words in texts]
-                for texts in frame["sentences"]
-            ]
-            self.told = telling_captions(sentences, self.labels.tolist(), max_words)
+            labels = frame["label"].tolist()
+            captions = telling_captions(frame["sentences"].tolist(), labels, max_words)
+            self.told = list(map(vocabulary.encode, labels, captions))
         sets = [set(map(tuple, captions)) for captions in self.captions]
         if len(set().union(*sets)) == max(map(len, sets)):
             raise DataError(
@@ -180,7 +178,7 @@ class ImageDataset(Dataset[Batch]):
         right = own[0 if self.augmentation is None else rng.integers(len(own))]
         label = int(self.labels[index])
         if self.augmentation is not None and self.telling and rng.random() < self.telling:
-            right = [right[0], *self.told[index], EOS]
+            right = self.told[index]
         sources = [self.other[label], self.same[label]]
         if self.wrong == "mixed" and rng.random() < 0.5:
             sources.reverse()

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from math import log
 
 
-def most_telling(reports: Sequence[Sequence[Sequence[int]]], labels: Sequence[int]) -> list[int]:
-    """Find, for each X-ray, the sentence whose words speak most for its own label.
+def most_telling(reports: Sequence[Sequence[Sequence[str]]], labels: Sequence[str]) -> list[int]:
+    """Find, for each X-ray, the sentence that speaks most for its own label.
 
-    A sentence's evidence is the sum over its different words of
-    log P(word | label) - log P(word | other labels), where P is the share of the sentences that
-    have the word, with one sentence added to either side. With one label all are alike.
+    The evidence of a word is log P(word | label) - log P(word | other labels), where P is the share
+    of the sentences that have the word, with one sentence added to either side. That of a sentence
+    is its strongest word's: in a sum, many words that say little outweigh the one that decides.
+    With one label all sentences are alike.
 
     Args:
         reports: Words of each sentence of each X-ray, at least one an X-ray.
@@ -19,31 +20,31 @@ def most_telling(reports: Sequence[Sequence[Sequence[int]]], labels: Sequence[in
     Returns:
         Place of the sentence among its X-ray's; the first of several alike.
     """
-    having: dict[int, Counter[int]] = {label: Counter() for label in set(labels)}
-    total: Counter[int] = Counter()
-    for texts, label in zip(reports, labels, strict=True):
-        total[label] += len(texts)
-        for text in texts:
-            having[label].update(set(text))
-    everywhere: Counter[int] = sum(having.values(), Counter())
+    having: dict[str, Counter[str]] = {label: Counter() for label in set(labels)}
+    total: Counter[str] = Counter()
+    for sentences, label in zip(reports, labels, strict=True):
+        total[label] += len(sentences)
+        for words in sentences:
+            having[label].update(set(words))
+    everywhere: Counter[str] = sum(having.values(), Counter())
 
-    def evidence(text: Sequence[int], label: int) -> float:
+    def evidence(word: str, label: str) -> float:
         others = total.total() - total[label]
-        return sum(
-            log((having[label][word] + 1) / (total[label] + 2))
-            - log((everywhere[word] - having[label][word] + 1) / (others + 2))
-            for word in set(text)
-        )
+        own = log((having[label][word] + 1) / (total[label] + 2))
+        return own - log((everywhere[word] - having[label][word] + 1) / (others + 2))
 
     return [
-        max(range(len(texts)), key=lambda place: (evidence(texts[place], label), -place))
-        for texts, label in zip(reports, labels, strict=True)
+        max(
+            range(len(sentences)),
+            key=lambda place: max(evidence(word, label) for word in sentences[place]),
+        )
+        for sentences, label in zip(reports, labels, strict=True)
     ]
 
 
 def telling_captions(
-    reports: Sequence[Sequence[Sequence[int]]], labels: Sequence[int], max_words: int
-) -> list[list[int]]:
+    reports: Sequence[Sequence[Sequence[str]]], labels: Sequence[str], max_words: int
+) -> list[list[str]]:
     """Make a caption of each X-ray that names first what decides, then what reports mostly say.
 
     The most telling sentence comes first, cut after `max_words`; each other one that still fits

@@ -21,6 +21,7 @@ from xrj.modules.gan1 import Gan1Module
 from xrj.modules.gan2 import Gan2Module
 from xrj.modules.inverse import InverseModule
 from xrj.nets.captioner import ConvolutionalCaptioner
+from xrj.nets.noise import NoiseEncoder
 from xrj.nets.registry import build_net
 from xrj.nets.representation import Representation
 from xrj.nets.zoo import Classifier
@@ -218,19 +219,25 @@ def _build_gan2(
     return Gan2Module(
         generator=build_net(generator),
         stage1=parents["gan1"].net("generator"),
-        noise_encoder=_noise_encoder(parents["gan1"]) if settings["anchor"] else None,
+        noise_encoder=_read_noise(parents["gan1"]) if settings["anchor"] else None,
         consistency=settings["consistency"],
         **shared,
     )
 
 
-def _noise_encoder(gan1: StageExport) -> nn.Module:
-    if "noise_encoder" not in gan1.info["nets"]:
+def _read_noise(gan1: StageExport) -> NoiseEncoder:
+    encoder = _noise_encoder(gan1)
+    if encoder is None:
         raise ConfigError(
             f"gan2.anchor: {gan1.folder} was trained with gan1.anchor=0 and reads no noise off "
             "X-rays; set gan2.anchor=0"
         )
-    return gan1.net("noise_encoder")
+    return encoder
+
+
+def _noise_encoder(gan1: StageExport) -> NoiseEncoder | None:
+    known = "noise_encoder" in gan1.info["nets"]
+    return cast(NoiseEncoder, gan1.net("noise_encoder")) if known else None
 
 
 def _build_inverse(
@@ -253,11 +260,7 @@ def _build_inverse(
         encoder=parents["arae"].net("encoder"),
         decoder=parents["arae"].net("decoder"),
         generator=parents["gan1"].net("generator"),
-        noise_encoder=(
-            parents["gan1"].net("noise_encoder")
-            if "noise_encoder" in parents["gan1"].info["nets"]
-            else None
-        ),
+        noise_encoder=_noise_encoder(parents["gan1"]),
         representation=representation,
         vocabulary=data.vocabulary,
         milestones=_milestones(settings),

@@ -61,7 +61,7 @@ def weights(net):
 
 @pytest.mark.parametrize(("stage", "net"), [("gan1", "generator"), ("inverse", "inverse")])
 def test_the_average_follows_its_recursion(build, stage, net):
-    module, batch = build(stage, f"{stage}.average=0.5")
+    module, batch = build(stage, f"{stage}.average=0.5", "gan1.anchor=0")
     steps, update = [], module.averaged.update_parameters
 
     def record(net):
@@ -80,7 +80,7 @@ def test_the_average_follows_its_recursion(build, stage, net):
 
 @pytest.mark.parametrize(("stage", "net"), [("gan1", "generator"), ("inverse", "inverse")])
 def test_without_average_the_net_itself_is_kept(build, stage, net):
-    module, batch = build(stage, f"{stage}.average=0.0")
+    module, batch = build(stage, f"{stage}.average=0.0", "gan1.anchor=0")
     _trainer(3).fit(module, _repeat(batch))
     kept = module.exports()[net].state_dict()
     for key, value in getattr(module, net).state_dict().items():
@@ -200,3 +200,22 @@ def test_the_autoencoder_reconstructs_what_it_was_given(build, monkeypatch):
     assert torch.equal(given[0], asked[0])
     assert not torch.equal(given[0], batch["tokens"])
     assert torch.equal(given[1], batch["tokens"])  # the critic judges codes of true descriptions
+
+
+def test_the_exported_noise_of_all_xrays_is_standard_and_gives_them_back(build):
+    module, batch = build("gan1")
+    _trainer(30).fit(module, _repeat(batch))
+    module.eval()
+    image, nets = batch["image"], module.exports()
+    code = module.embed(batch["tokens"])
+    mean, _ = module.noise_encoder(image)
+    read = nets["noise_encoder"].standardise(mean)
+    with torch.no_grad():
+        ours = nets["generator"].eval()(module.representation.join(code, read))
+        theirs = module.averaged.module(module.representation.join(code, mean))
+        noise = torch.randn(len(image), module.representation.noise)
+        drawn = nets["generator"](module.representation.join(code, noise))
+        spread = module.averaged.module(module.representation.join(code, module.spread(noise)))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(drawn, spread, atol=1e-4, rtol=1e-3)
+    assert not torch.equal(module.spread(noise), noise)

@@ -20,6 +20,7 @@ from xrj.modules.base import (
     set_rate,
     unique_parameters,
 )
+from xrj.nets.noise import NoiseEncoder
 from xrj.nets.representation import Representation
 from xrj.seeding import torch_generator
 
@@ -46,7 +47,7 @@ class AdversarialModule(StageModule):
         vocabulary: Of the data.
         rate: Learning rate of both.
         milestones: Epochs at which it is halved.
-        noise_encoder: Small X-ray to mean and log variance of its noise, or None without `anchor`.
+        noise_encoder: Reads the noise off small X-rays; None without `anchor`.
         anchor: Weight of the mean square error of the X-rays given back; 0 in the paper.
         locality: With `anchor`, weight of what the caption of another X-ray changes in a picture of
             the same noise, `losses.change`; 0 in the paper.
@@ -69,7 +70,7 @@ class AdversarialModule(StageModule):
         vocabulary: Vocabulary,
         rate: float,
         milestones: list[int],
-        noise_encoder: nn.Module | None,
+        noise_encoder: NoiseEncoder | None,
         anchor: float,
         locality: float,
         code_noise: float,
@@ -114,10 +115,14 @@ class AdversarialModule(StageModule):
         if self.noise_encoder is None:
             return noise
         half = len(small) // 2
-        mean, log_variance = self.noise_encoder(small[half:]).chunk(2, dim=1)
-        self.moments = mean, log_variance
+        mean, log_variance = self.moments = self.noise_encoder(small[half:])
         read = mean + (0.5 * log_variance).exp() * noise[half:]
+        read = self.noise_encoder.standardise(read)
         return torch.cat([read[:half], read])
+
+    def spread(self, noise: Tensor) -> Tensor:
+        """Return noise of the prior, (B, n), as this stage's G takes it."""
+        return noise
 
     def constraints(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
         """Return the named terms that the generator's loss has beside the adversarial one."""
@@ -161,9 +166,8 @@ class AdversarialModule(StageModule):
         noise = self.draw_noise(batch.get("small", image))
         r = self.representation.join(code, noise)
         right_condition = self._condition(code, noise)
-        wrong_condition = self._condition(
-            wrong, self.representation.sample_noise(len(image), self.device)
-        )
+        drawn = self.representation.sample_noise(len(image), self.device)
+        wrong_condition = self._condition(wrong, self.spread(drawn))
         discriminator, generator = self.optimizer_list()
         judge: Any = self.discriminator
 
@@ -202,14 +206,15 @@ class AdversarialModule(StageModule):
         noise = self.representation.sample_noise(
             len(batch["tokens"]), self.device, torch_generator(self.seed, "validation", key)
         )
-        r = self.representation.join(self.embed(batch["tokens"]), noise)
+        r = self.representation.join(self.embed(batch["tokens"]), self.spread(noise))
         return self.synthesise(self.averaged.module.eval(), r, batch)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect real and generated images, and give the real ones back."""
         if self.noise_encoder is not None:
-            mean, _ = self.noise_encoder(batch.get("small", batch["image"])).chunk(2, dim=1)
-            r = self.representation.join(self.embed(batch["tokens"]), mean)
+            mean, _ = self.noise_encoder(batch.get("small", batch["image"]))
+            noise = self.noise_encoder.standardise(mean)
+            r = self.representation.join(self.embed(batch["tokens"]), noise)
             back = self.synthesise(self.averaged.module.eval(), r, batch)
             self.log("val/anchor", losses.mean_square(back, batch["image"]), prog_bar=True)
         self._real.append(batch["image"].float().cpu())

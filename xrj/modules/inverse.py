@@ -22,6 +22,7 @@ from xrj.modules.base import (
     halved,
     set_rate,
 )
+from xrj.nets.noise import NoiseEncoder
 from xrj.nets.representation import Representation
 
 
@@ -42,7 +43,7 @@ class InverseModule(StageModule):
         rate: Learning rate.
         milestones: Epochs at which it is halved.
         label_weights: Weight of each label in L_diagnosis, or None.
-        noise_encoder: Of stage I, frozen: X-ray to mean and log variance of its noise; or None.
+        noise_encoder: Of stage I, frozen; it reads the noise off X-rays. Or None.
         image_weight: Weight of L_cycle_img, a mean over pixels; 1 in the paper.
         embedding_weight: Weight of L_cycle_emb; 1 in the paper, and 0, as all but L_diagnosis, for
             the label loss alone (figure 2).
@@ -73,7 +74,7 @@ class InverseModule(StageModule):
         rate: float,
         milestones: list[int],
         label_weights: list[float] | None,
-        noise_encoder: nn.Module | None,
+        noise_encoder: NoiseEncoder | None,
         image_weight: float,
         embedding_weight: float,
         noise_weight: float,
@@ -154,8 +155,9 @@ class InverseModule(StageModule):
             terms["noise"] = losses.mean_square(r_generated[:, embedding:], noise)
             if self.noise_encoder is not None:
                 with torch.no_grad():
-                    mean, _ = self.noise_encoder(image).chunk(2, dim=1)
-                terms["noise"] = terms["noise"] + losses.mean_square(r[:, embedding:], mean)
+                    mean, _ = self.noise_encoder(image)
+                    read = self.noise_encoder.standardise(mean)
+                terms["noise"] = terms["noise"] + losses.mean_square(r[:, embedding:], read)
             loss = loss + self.noise_weight * terms["noise"]
         if self.caption_weight:
             logits = self.decoder(self.representation.code(r), tokens)

@@ -4,8 +4,9 @@ Where the appendix's table cannot be built as printed, `docs/fidelity.md` names 
 `width` is the number of channels at the discriminators' first layer, 96 in the paper.
 """
 
+from copy import deepcopy
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,23 @@ class GeneratorStage1(nn.Module):
         self.output = nn.Conv2d(width, channels, 3, padding=1)
         initialise_gan(self)
 
+    @torch.no_grad()
+    def with_noise(self, mean: Tensor, factor: Tensor) -> "GeneratorStage1":
+        """Return this net for evaluation with other noise: it maps `mean + factor @ noise` first.
+
+        The map becomes part of the first layer and the batch normalisation behind it.
+
+        Args:
+            mean: (n,), where this net's noise is the last n of r.
+            factor: (n, n).
+        """
+        net = deepcopy(self)
+        linear, norm = cast(nn.Linear, net.start[0]), net.start[1]
+        weight = linear.weight[:, -len(mean) :]
+        norm.running_mean.sub_(weight @ mean)  # type: ignore[operator]  # a buffer
+        weight.copy_(weight @ factor)
+        return net
+
     def forward(self, r: Tensor) -> Tensor:
         """Generate images (B, C, size, size) in [-1, 1] from r (B, v + n)."""
         x = self.start(r).unflatten(1, (self.top, BASE, BASE))
@@ -184,35 +202,6 @@ class GeneratorStage2(nn.Module):
             raised = F.interpolate(small, size=x.shape[2:], mode="bicubic", align_corners=False)
             x = x + torch.atanh(raised.clamp(-0.99, 0.99))
         return torch.tanh(x)
-
-
-class NoiseEncoder(nn.Module):
-    """Mean and log variance of the noise that a small X-ray would be generated from.
-
-    Args:
-        noise: Width of the noise.
-        width: Channels of the first layer.
-        size: Side of the image.
-        channels: Image channels.
-    """
-
-    def __init__(self, noise: int, width: int, size: int, channels: int) -> None:
-        super().__init__()
-        ladder = [channels] + [width << i for i in range(halvings(size))]
-        self.layers = nn.Sequential(
-            *(
-                down(a, b, nn.LeakyReLU(0.2), norm=i > 0)
-                for i, (a, b) in enumerate(pairwise(ladder))
-            ),
-            nn.Flatten(),
-            nn.Linear(ladder[-1] * BASE * BASE, 2 * noise),
-        )
-        initialise_gan(self)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map images (B, C, size, size) in [-1, 1] to (B, 2n): means, then log variances."""
-        moments: Tensor = self.layers(image)
-        return moments
 
 
 class Discriminator(nn.Module):

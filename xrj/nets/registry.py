@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from xrj.nets.captioner import ConvolutionalCaptioner
-from xrj.nets.image import Discriminator, GeneratorStage1, GeneratorStage2, NoiseEncoder
+from xrj.nets.image import Discriminator, GeneratorStage1, GeneratorStage2
 from xrj.nets.inverse import InverseMapping
+from xrj.nets.noise import NoiseEncoder
 from xrj.nets.text import CodeCritic, CodeGenerator, TextDecoder, TextEncoder
 from xrj.nets.zoo import Classifier
 

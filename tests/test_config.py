@@ -154,6 +154,15 @@ def test_a_key_that_is_forced_in_is_refused(key):
         check(compose_train(f"+{key}=1"))
 
 
+@pytest.mark.parametrize("stage", ["gan1", "gan2", "embedding_gan1"])
+def test_noise_that_is_read_off_xrays_is_normal(stage):
+    uniform = [f"stage={stage}", "dims.noise_kind=uniform"]
+    with pytest.raises(ConfigError, match=re.escape(f"set {stage}.anchor=0")):
+        check(compose_train(*uniform))
+    check(compose_train(*uniform, f"{stage}.anchor=0"))
+    check(compose_train("dims.noise_kind=uniform"))  # stage arae has no noise
+
+
 def test_a_diagnosis_needs_two_labels(cfg):
     cfg.data.labels = cfg.data.labels[:1]
     check(cfg)

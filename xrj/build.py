@@ -169,7 +169,7 @@ def _stage1(
         "size": cfg.dims.small,
         "channels": CHANNELS,
     }
-    noise_encoder = {
+    reader = {
         "net": "NoiseEncoder",
         "noise": cfg.dims.noise,
         "width": settings["width"],
@@ -178,7 +178,7 @@ def _stage1(
     }
     return {
         "generator": build_net(generator),
-        "noise_encoder": build_net(noise_encoder) if settings["anchor"] else None,
+        "noise_encoder": build_net(reader) if settings["anchor"] else None,
         "divergence": settings["divergence"],
         **shared,
     }
@@ -226,7 +226,7 @@ def _build_gan2(
 
 
 def _read_noise(gan1: StageExport) -> NoiseEncoder:
-    encoder = _noise_encoder(gan1)
+    encoder = noise_encoder(gan1)
     if encoder is None:
         raise ConfigError(
             f"gan2.anchor: {gan1.folder} was trained with gan1.anchor=0 and reads no noise off "
@@ -235,7 +235,8 @@ def _read_noise(gan1: StageExport) -> NoiseEncoder:
     return encoder
 
 
-def _noise_encoder(gan1: StageExport) -> NoiseEncoder | None:
+def noise_encoder(gan1: StageExport) -> NoiseEncoder | None:
+    """Return the net of a stage I that reads noise off X-rays; None without `anchor`."""
     known = "noise_encoder" in gan1.info["nets"]
     return cast(NoiseEncoder, gan1.net("noise_encoder")) if known else None
 
@@ -260,7 +261,7 @@ def _build_inverse(
         encoder=parents["arae"].net("encoder"),
         decoder=parents["arae"].net("decoder"),
         generator=parents["gan1"].net("generator"),
-        noise_encoder=_noise_encoder(parents["gan1"]),
+        noise_encoder=noise_encoder(parents["gan1"]),
         representation=representation,
         vocabulary=data.vocabulary,
         milestones=_milestones(settings),

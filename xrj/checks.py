@@ -85,7 +85,7 @@ def check(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: A key or a stage is unknown, a `_target_` is not allowed, a number is out of
-            range, or the name leads out of the runs.
+            range or does not go with another, or the name leads out of the runs.
     """
     _check_keys(plain(cfg), TrainConfig)
     _check_name(cfg.name)
@@ -110,6 +110,11 @@ def check(cfg: DictConfig) -> None:
     if cfg.dims.large <= cfg.dims.small:
         raise ConfigError(f"dims.large={cfg.dims.large}: must exceed dims.small={cfg.dims.small}")
     _check_numbers(cfg)
+    if cfg.dims.noise_kind.value == "uniform" and cfg[cfg.stage].get("anchor", 0):
+        raise ConfigError(
+            "dims.noise_kind=uniform: noise that is read off X-rays is normal; "
+            f"set {cfg.stage}.anchor=0"
+        )
     if cfg.stage == "classifier":
         net = cfg.classifier.net.value
         _check_zoo("classifier", cfg.classifier, net, ARCHITECTURES[net])

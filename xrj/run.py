@@ -266,7 +266,7 @@ def _fit(
     """
     resume = checkpoint.exists()
     if resume:
-        check_checkpoint(checkpoint)
+        check_checkpoint(checkpoint, module)
         if _rank() == 0:
             print(f"{checkpoint.parent.name}: continues from {checkpoint}")
     status = 1

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from xrj.evaluate.generators import codes_alike, label_seen
+from xrj.evaluate.generators import Generator, codes_alike, label_seen
+from xrj.nets.representation import Representation
 
 LABELS = np.array(["normal", "normal", "normal", "cardiomegaly", "cardiomegaly", "other"])
 
@@ -25,6 +26,17 @@ def test_codes_alike_is_the_mean_cosine_of_pairs_of_one_label():
     assert codes_alike(codes, LABELS) == pytest.approx(expected, abs=1e-6)
     assert codes_alike(torch.ones(6, 5), LABELS) == pytest.approx(1)
     assert np.isnan(codes_alike(codes[3:5], np.array(["normal", "other"])))
+
+
+def test_noise_is_drawn_like_that_of_xrays_where_it_was_read_off_them():
+    representation = Representation(2, 3, "normal", 1.0)
+    encoder = torch.nn.Identity()
+    codes, rng = torch.ones(400, 2), torch.Generator().manual_seed(0)
+    reader = SimpleNamespace(spread=lambda noise: 5 + 0 * noise)
+    drawn = Generator(encoder, torch.nn.Identity(), representation, reader).draw(codes, rng)
+    assert torch.equal(representation.noise_part(drawn), torch.full((400, 3), 5.0))
+    drawn = Generator(encoder, torch.nn.Identity(), representation, None).draw(codes, rng)
+    assert representation.noise_part(drawn).mean().abs() < 0.2
 
 
 def test_the_label_is_looked_for_in_each_picture_and_labels_count_alike():

@@ -133,7 +133,7 @@ def test_the_exported_encoder_is_the_average_that_validation_measured(chain, tin
     for batch in data.val_dataloader():
         batch = data.on_after_batch_transfer(batch, 0)
         with torch.no_grad():
-            noise = reader.standardise(reader(batch["image"])[0])
+            noise = reader(batch["image"])[0]
             back = generator(representation.join(encoder(batch["tokens"]), noise))
         errors += (back - batch["image"]).square().mean(dim=(1, 2, 3)).tolist()
     measured = export.info["selections"]["best"]["metrics"]["val/anchor"]

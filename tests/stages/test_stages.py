@@ -234,6 +234,17 @@ def test_a_foreign_checkpoint_is_refused_in_one_line(tiny, copy_of, kind, tmp_pa
     assert not evidence.exists()
 
 
+def test_a_checkpoint_of_other_nets_is_refused_in_one_line(tiny, copy_of):
+    folder = copy_of("gan1")
+    (folder / "export/stage.json").unlink()
+    state = torch.load(folder / "last.ckpt", weights_only=True)
+    del state["state_dict"]["noise_encoder.covariance"]
+    torch.save(state, folder / "last.ckpt")
+    with pytest.raises(DataError, match=r"another version of xrj; remove .*gan1 to") as caught:
+        train(tiny("gan1"))
+    assert "\n" not in str(caught.value)
+
+
 class Evil:
     def __init__(self, path):
         self.path = path

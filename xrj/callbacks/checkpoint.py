@@ -35,14 +35,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
-def check_checkpoint(path: Path) -> None:
-    """Check that a checkpoint is whole and holds nothing but tensors and plain values.
+def check_checkpoint(path: Path, module: StageModule) -> None:
+    """Check that a checkpoint is whole, a module's, and nothing but tensors and plain values.
 
     Raises:
         DataError: It does not; nothing in it has been executed.
     """
     try:
-        torch.load(path, map_location="meta", weights_only=True)
+        state = torch.load(path, map_location="meta", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
         reason = (
             "it holds other objects than tensors"
@@ -52,6 +52,11 @@ def check_checkpoint(path: Path) -> None:
         raise DataError(
             f"{path}: cannot be continued from, {reason}; remove it to start the stage over"
         ) from error
+    if state["state_dict"].keys() != module.state_dict().keys():
+        raise DataError(
+            f"{path}: cannot be continued from, it was written by another version of xrj; "
+            f"remove {path.parent} to start the stage over"
+        )
 
 
 class StageCheckpoint(pl.Callback):

@@ -88,7 +88,8 @@ class ImageDataset(Dataset[Batch]):
     """X-rays of one split, each with a caption of its own and a wrong one.
 
     Args:
-        frame: Columns label, captions, row (in the cache) and index (in the table) of the split.
+        frame: Columns label, captions, sentences, row (in the cache) and index (in the table) of
+            the split.
         vocabulary: Turns captions into tokens.
         cache: The images.
         seed: Seed of crop, caption and wrong caption.
@@ -126,8 +127,8 @@ class ImageDataset(Dataset[Batch]):
             [vocabulary.encode(label, words) for words in captions]
             for label, captions in zip(frame["label"], frame["captions"], strict=True)
         ]
-        self.telling = telling
-        if telling:
+        self.telling = telling if augmentation is not None else 0.0
+        if self.telling:
             labels = frame["label"].tolist()
             captions = telling_captions(frame["sentences"].tolist(), labels, max_words)
             self.told = list(map(vocabulary.encode, labels, captions))
@@ -177,7 +178,7 @@ class ImageDataset(Dataset[Batch]):
         own = self.captions[index]
         right = own[0 if self.augmentation is None else rng.integers(len(own))]
         label = int(self.labels[index])
-        if self.augmentation is not None and self.telling and rng.random() < self.telling:
+        if self.telling and rng.random() < self.telling:
             right = self.told[index]
         sources = [self.other[label], self.same[label]]
         if self.wrong == "mixed" and rng.random() < 0.5:

@@ -11,7 +11,6 @@ def most_telling(reports: Sequence[Sequence[Sequence[str]]], labels: Sequence[st
     The evidence of a word is log P(word | label) - log P(word | other labels), where P is the share
     of the sentences that have the word, with one sentence added to either side. That of a sentence
     is its strongest word's: in a sum, many words that say little outweigh the one that decides.
-    With one label all sentences are alike.
 
     Args:
         reports: Words of each sentence of each X-ray, at least one an X-ray.
@@ -64,7 +63,7 @@ def telling_captions(
     for sentences, first in zip(reports, most_telling(reports, labels), strict=True):
         others = [*sentences[:first], *sentences[first + 1 :]]
         words = list(sentences[first][:max_words])
-        for sentence in sorted(others, key=lambda words: -often[tuple(words)]):
+        for sentence in sorted(others, key=lambda sentence: -often[tuple(sentence)]):
             if len(words) + len(sentence) <= max_words:
                 words.extend(sentence)
         made.append(words)

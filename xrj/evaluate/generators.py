@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xrj.build import build_representation
+from xrj.build import build_representation, noise_encoder
 from xrj.datamodules.images import to_tensor
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.evaluate.chains import Chain, Splits
@@ -20,6 +20,7 @@ from xrj.evaluate.runs import Run
 from xrj.handover import StageExport
 from xrj.measures.images import sliced_wasserstein
 from xrj.nets.folding import fold
+from xrj.nets.noise import NoiseEncoder
 from xrj.nets.representation import Representation
 from xrj.nets.zoo import Classifier
 from xrj.seeding import numpy_rng, torch_generator
@@ -64,23 +65,35 @@ class Captioned:
 
 @dataclass(frozen=True)
 class Generator:
-    """A text-to-image GAN of stage I: whose E, whose G, and how r is put together."""
+    """A text-to-image GAN of stage I: whose E, whose G, and how r is put together.
+
+    Attributes:
+        encoder: E.
+        net: G.
+        representation: How r is put together.
+        reader: Of noise off X-rays, as which noise is drawn; None: it is drawn from N(0, 1).
+    """
 
     encoder: nn.Module
     net: nn.Module
     representation: Representation
+    reader: NoiseEncoder | None
 
     @classmethod
     def of(cls, export: StageExport, encoder: nn.Module, device: str) -> "Generator":
         """Take G of an export."""
         net = fold(export.net("generator")).to(device)
-        return cls(encoder, net, build_representation(export.info["dims"]))
+        reader = noise_encoder(export)
+        reader = reader if reader is None else reader.to(device)
+        return cls(encoder, net, build_representation(export.info["dims"]), reader)
 
     @torch.no_grad()
     def draw(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
         """Return X-rays (B, C, h, w) of captions, with fresh noise."""
         codes = torch.cat([self.encoder(part) for part in tokens.split(PART)])
         noise = self.representation.sample_noise(len(tokens), tokens.device, generator)
+        if self.reader is not None:
+            noise = self.reader.spread(noise)
         r = self.representation.join(codes, noise)
         return torch.cat([self.net(part) for part in r.split(PART)])
 

@@ -28,10 +28,10 @@ from xrj.seeding import torch_generator
 class AdversarialModule(StageModule):
     """One generator against one discriminator, conditioned on the embeddings of captions.
 
-    With `anchor` the noise of half of each batch is not drawn from the prior but read off the real
-    X-ray by the noise encoder, and G must give that X-ray back: a conditional VAE-GAN (Larsen et
-    al. 2016, Bao et al. 2017). The noise then holds the visual structure, as section 3.1 wants it,
-    real X-rays have a representation that I can find, and G learns in far fewer steps.
+    With `anchor` noise is not drawn from the prior but read off real X-rays by the noise encoder,
+    and G must give half of each batch back: a conditional VAE-GAN (Larsen et al. 2016, Bao et al.
+    2017). The noise then holds the visual structure, as section 3.1 wants it, real X-rays have a
+    representation that I can find, and G learns in far fewer steps.
 
     The kept epoch is the one whose averaged generator gives the validation X-rays back best,
     `val/anchor`, the mean square error. Without `anchor` it is the one of lowest `val/distance`,
@@ -88,7 +88,7 @@ class AdversarialModule(StageModule):
         self.noise_encoder, self.anchor, self.locality = noise_encoder, anchor, locality
         self.code_noise = code_noise
         self.condition_on_noise, self.seed = condition_on_noise, seed
-        self.moments: tuple[Tensor, Tensor] | None = None
+        self.posterior: tuple[Tensor, Tensor] | None = None
         self.averaged = averaged(generator, average)
         self._real: list[Tensor] = []
         self._fake: list[Tensor] = []
@@ -104,6 +104,11 @@ class AdversarialModule(StageModule):
             code: Tensor = self.encoder(tokens)
         return code
 
+    def sample_noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw noise (count, n), like that of X-rays where it is read off them."""
+        noise = self.representation.sample_noise(count, self.device, generator)
+        return noise if self.noise_encoder is None else self.noise_encoder.spread(noise)
+
     def draw_noise(self, small: Tensor) -> Tensor:
         """Return the noise of a training batch.
 
@@ -115,14 +120,9 @@ class AdversarialModule(StageModule):
         if self.noise_encoder is None:
             return noise
         half = len(small) // 2
-        mean, log_variance = self.moments = self.noise_encoder(small[half:])
+        mean, log_variance = self.posterior = self.noise_encoder(small[half:])
         read = mean + (0.5 * log_variance).exp() * noise[half:]
-        read = self.noise_encoder.standardise(read)
         return torch.cat([read[:half], read])
-
-    def spread(self, noise: Tensor) -> Tensor:
-        """Return noise of the prior, (B, n), as this stage's G takes it."""
-        return noise
 
     def constraints(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
         """Return the named terms that the generator's loss has beside the adversarial one."""
@@ -166,8 +166,8 @@ class AdversarialModule(StageModule):
         noise = self.draw_noise(batch.get("small", image))
         r = self.representation.join(code, noise)
         right_condition = self._condition(code, noise)
-        drawn = self.representation.sample_noise(len(image), self.device)
-        wrong_condition = self._condition(wrong, self.spread(drawn))
+        other = self.sample_noise(len(image)) if self.condition_on_noise else noise
+        wrong_condition = self._condition(wrong, other)
         discriminator, generator = self.optimizer_list()
         judge: Any = self.discriminator
 
@@ -203,18 +203,16 @@ class AdversarialModule(StageModule):
 
     def imagine(self, batch: Batch, key: int) -> Tensor:
         """Generate with the averaged generator from a batch's captions and noise fixed by `key`."""
-        noise = self.representation.sample_noise(
-            len(batch["tokens"]), self.device, torch_generator(self.seed, "validation", key)
-        )
-        r = self.representation.join(self.embed(batch["tokens"]), self.spread(noise))
+        generator = torch_generator(self.seed, "validation", key)
+        noise = self.sample_noise(len(batch["tokens"]), generator)
+        r = self.representation.join(self.embed(batch["tokens"]), noise)
         return self.synthesise(self.averaged.module.eval(), r, batch)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collect real and generated images, and give the real ones back."""
         if self.noise_encoder is not None:
             mean, _ = self.noise_encoder(batch.get("small", batch["image"]))
-            noise = self.noise_encoder.standardise(mean)
-            r = self.representation.join(self.embed(batch["tokens"]), noise)
+            r = self.representation.join(self.embed(batch["tokens"]), mean)
             back = self.synthesise(self.averaged.module.eval(), r, batch)
             self.log("val/anchor", losses.mean_square(back, batch["image"]), prog_bar=True)
         self._real.append(batch["image"].float().cpu())

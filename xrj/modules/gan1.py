@@ -1,14 +1,12 @@
 """Stage `gan1`: the text-to-image GAN's first stage, small X-rays from r."""
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from xrj import losses
 from xrj.modules.adversarial import AdversarialModule
 from xrj.modules.base import Batch, unique_parameters
-from xrj.nets.image import GeneratorStage1
-from xrj.nets.noise import NoiseMoments
 
 
 class Gan1Module(AdversarialModule):
@@ -24,33 +22,16 @@ class Gan1Module(AdversarialModule):
     def __init__(self, *, divergence: float, **adversarial: Any) -> None:
         super().__init__(**adversarial)
         self.divergence = divergence
-        self.noise_moments = (
-            None if self.noise_encoder is None else NoiseMoments(self.representation.noise)
-        )
 
     def exports(self) -> dict[str, nn.Module]:
-        """Return the averaged generator, and the noise encoder for the next stages.
-
-        With a noise encoder both are those of noise from N(0, 1), as which all X-rays' noise
-        together is read then.
-        """
+        """Return the averaged generator, and the noise encoder for the next stages."""
         nets = super().exports()
-        if self.noise_encoder is None or self.noise_moments is None:
-            return nets
-        generator = cast(GeneratorStage1, nets["generator"])
-        return {
-            "generator": generator.with_noise(self.noise_moments.mean, self.noise_moments.factor()),
-            "noise_encoder": self.noise_moments.standardised(self.noise_encoder),
-        }
-
-    def spread(self, noise: Tensor) -> Tensor:
-        """Return noise of the prior, (B, n), as G takes it: like that of X-rays."""
-        return noise if self.noise_moments is None else self.noise_moments.spread(noise)
+        return nets if self.noise_encoder is None else {**nets, "noise_encoder": self.noise_encoder}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        """Take in the noise that was read."""
-        if self.noise_moments is not None and self.moments is not None:
-            self.noise_moments.update(*self.moments)
+        """Follow the noise that was read."""
+        if self.noise_encoder is not None and self.posterior is not None:
+            self.noise_encoder.follow(*self.posterior)
 
     def synthesise(self, generator: nn.Module, r: Tensor, batch: Batch) -> Tensor:
         """Generate small images (B, C, h, w) from r."""
@@ -65,7 +46,7 @@ class Gan1Module(AdversarialModule):
     def constraints(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
         """Hold generated images to those whose noise was read, and that noise to the prior."""
         terms = super().constraints(fake, image)
-        if self.moments is not None:
-            divergence = losses.divergence(*self.moments) / image[0].numel()
+        if self.posterior is not None:
+            divergence = losses.divergence(*self.posterior) / image[0].numel()
             terms["divergence"] = self.divergence * divergence
         return terms

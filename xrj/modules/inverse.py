@@ -133,6 +133,8 @@ class InverseModule(StageModule):
         with torch.no_grad():
             code = self.encoder(tokens)
             noise = self.representation.sample_noise(len(image), self.device)
+            if self.noise_encoder is not None:
+                noise = self.noise_encoder.spread(noise)
             target = self.representation.join(code, noise)
             generated = self.generator(target)
         r, r_generated = self.inverse(torch.cat([image, generated])).chunk(2)
@@ -156,8 +158,7 @@ class InverseModule(StageModule):
             if self.noise_encoder is not None:
                 with torch.no_grad():
                     mean, _ = self.noise_encoder(image)
-                    read = self.noise_encoder.standardise(mean)
-                terms["noise"] = terms["noise"] + losses.mean_square(r[:, embedding:], read)
+                terms["noise"] = terms["noise"] + losses.mean_square(r[:, embedding:], mean)
             loss = loss + self.noise_weight * terms["noise"]
         if self.caption_weight:
             logits = self.decoder(self.representation.code(r), tokens)

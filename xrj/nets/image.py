@@ -4,9 +4,8 @@ Where the appendix's table cannot be built as printed, `docs/fidelity.md` names 
 `width` is the number of channels at the discriminators' first layer, 96 in the paper.
 """
 
-from copy import deepcopy
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,23 +118,6 @@ class GeneratorStage1(nn.Module):
         self.body = nn.Sequential(*(_up(self.top >> i, self.top >> (i + 1)) for i in range(steps)))
         self.output = nn.Conv2d(width, channels, 3, padding=1)
         initialise_gan(self)
-
-    @torch.no_grad()
-    def with_noise(self, mean: Tensor, factor: Tensor) -> "GeneratorStage1":
-        """Return this net for evaluation with other noise: it maps `mean + factor @ noise` first.
-
-        The map becomes part of the first layer and the batch normalisation behind it.
-
-        Args:
-            mean: (n,), where this net's noise is the last n of r.
-            factor: (n, n).
-        """
-        net = deepcopy(self)
-        linear, norm = cast(nn.Linear, net.start[0]), net.start[1]
-        weight = linear.weight[:, -len(mean) :]
-        norm.running_mean.sub_(weight @ mean)  # type: ignore[operator]  # a buffer
-        weight.copy_(weight @ factor)
-        return net
 
     def forward(self, r: Tensor) -> Tensor:
         """Generate images (B, C, size, size) in [-1, 1] from r (B, v + n)."""

@@ -64,8 +64,8 @@ def _justifications(one: Evaluation) -> list[Row]:
     if not all(chain.has("gan2") for chain in chains):
         return []
     ours, paper = (one.model(chain) for chain in chains)
-    if ours.labels == paper.labels:
-        paper = replace(paper, classifier=ours.classifier)
+    judge = ours.classifier if ours.labels == paper.labels else None
+    paper = replace(paper, classifier=judge)
     summaries = [_summary(one, *pair) for pair in zip((ours, paper), chains, strict=True)]
     rows = []
     for column in JUSTIFICATIONS:

@@ -133,8 +133,6 @@ class InverseModule(StageModule):
         with torch.no_grad():
             code = self.encoder(tokens)
             noise = self.representation.sample_noise(len(image), self.device)
-            if self.noise_encoder is not None:
-                noise = self.noise_encoder.spread(noise)
             target = self.representation.join(code, noise)
             generated = self.generator(target)
         r, r_generated = self.inverse(torch.cat([image, generated])).chunk(2)

@@ -175,11 +175,12 @@ def _stage1(
         "width": settings["width"],
         "size": cfg.dims.small,
         "channels": CHANNELS,
+        "labels": len(data.label_names),
     }
     return {
         "generator": build_net(generator),
         "noise_encoder": build_net(reader) if settings["anchor"] else None,
-        "divergence": settings["divergence"],
+        **_pick(settings, "divergence leak"),
         **shared,
     }
 

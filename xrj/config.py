@@ -136,6 +136,7 @@ class Gan1Config(GanConfig):
     """Stage `gan1`; see `Gan1Module`."""
 
     divergence: float = MISSING
+    leak: float = MISSING
 
 
 @dataclass

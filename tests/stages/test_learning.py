@@ -44,11 +44,11 @@ def test_locality_compares_a_patient_under_two_captions(build, stage):
 
     fake = torch.zeros_like(image).requires_grad_()
     module.small = torch.zeros(len(image), 1, 16, 16)
-    assert module.constraints(fake, image)["locality"] == 0
+    assert module.constraints(fake, batch)["locality"] == 0
     changed = fake.detach().clone()
     changed[0] = 0.5
     changed.requires_grad_()
-    term = module.constraints(changed, image)["locality"]
+    term = module.constraints(changed, batch)["locality"]
     assert term.item() == pytest.approx(module.locality * 0.5 / 0.55 / half)
     (gradient,) = torch.autograd.grad(term, changed)
     assert (gradient[0] > 0).all()
@@ -207,17 +207,18 @@ def test_the_autoencoder_reconstructs_what_it_was_given(build, monkeypatch):
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_stage_1_follows_the_noise_that_it_reads(build, precision):
     module, batch = build("gan1")
-    read = []
+    read, label = [], batch["label"][len(batch["label"]) // 2 :]
     module.noise_encoder.register_forward_hook(
         lambda net, _, moments: read.append(moments) if net.training else None
     )
     _trainer(4, precision=precision).fit(module, _repeat(batch))
-    again = NoiseEncoder(module.representation.noise, 2, 16, 1)
+    again = NoiseEncoder(module.representation.noise, 2, 16, 1, labels=2)
     for moments in read:
-        again.follow(*moments)
+        again.follow(*moments, label)
     assert len(read) == int(module.noise_encoder.steps) == 4
     torch.testing.assert_close(module.noise_encoder.mean, again.mean)
     torch.testing.assert_close(module.noise_encoder.covariance, again.covariance)
+    torch.testing.assert_close(module.noise_encoder.label_means, again.label_means)
 
 
 @pytest.mark.parametrize("stage", ["gan1", "gan2"])

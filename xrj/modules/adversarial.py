@@ -124,10 +124,11 @@ class AdversarialModule(StageModule):
         read = mean + (0.5 * log_variance).exp() * noise[half:]
         return torch.cat([read[:half], read])
 
-    def constraints(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
+    def constraints(self, fake: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the named terms that the generator's loss has beside the adversarial one."""
         if self.noise_encoder is None:
             return {}
+        image = batch["image"]
         half = len(image) // 2
         terms = {"anchor": self.anchor * losses.mean_square(fake[half:], image[half:])}
         if self.locality:
@@ -181,7 +182,7 @@ class AdversarialModule(StageModule):
             self.descend(discriminator, loss_d, shared=code.requires_grad)
         with self.toggled_optimizer(generator):
             loss_g = losses.generator_loss(judge(fake, right_condition.detach()))
-            terms = self.constraints(fake, image)
+            terms = self.constraints(fake, batch)
             self.descend(generator, loss_g + sum(terms.values()))
         self.averaged.update_parameters(self.generator)
         self.log_dict(

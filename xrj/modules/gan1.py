@@ -14,14 +14,16 @@ class Gan1Module(AdversarialModule):
 
     Args:
         divergence: Weight of the divergence of the noise read off X-rays from N(0, 1), a pixel.
+        leak: Weight of what the noise read off X-rays says of their label: G else draws a patient's
+            old diagnosis under a caption of another; 0 in the paper.
         **adversarial: As `AdversarialModule`.
     """
 
     frozen: ClassVar[tuple[str, ...]] = ("encoder",)
 
-    def __init__(self, *, divergence: float, **adversarial: Any) -> None:
+    def __init__(self, *, divergence: float, leak: float, **adversarial: Any) -> None:
         super().__init__(**adversarial)
-        self.divergence = divergence
+        self.divergence, self.leak = divergence, leak
 
     def exports(self) -> dict[str, nn.Module]:
         """Return the averaged generator, and the noise encoder for the next stages."""
@@ -31,7 +33,8 @@ class Gan1Module(AdversarialModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         """Follow the noise that was read."""
         if self.noise_encoder is not None and self.posterior is not None:
-            self.noise_encoder.follow(*self.posterior)
+            label = batch["label"]
+            self.noise_encoder.follow(*self.posterior, label[len(label) // 2 :])
 
     def synthesise(self, generator: nn.Module, r: Tensor, batch: Batch) -> Tensor:
         """Generate small images (B, C, h, w) from r."""
@@ -43,10 +46,13 @@ class Gan1Module(AdversarialModule):
         nets = [self.generator, self.noise_encoder] if self.noise_encoder else [self.generator]
         return unique_parameters(*nets)
 
-    def constraints(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
+    def constraints(self, fake: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Hold generated images to those whose noise was read, and that noise to the prior."""
-        terms = super().constraints(fake, image)
-        if self.posterior is not None:
-            divergence = losses.divergence(*self.posterior) / image[0].numel()
+        terms = super().constraints(fake, batch)
+        if self.noise_encoder is not None and self.posterior is not None:
+            divergence = losses.divergence(*self.posterior) / fake[0].numel()
             terms["divergence"] = self.divergence * divergence
+            if self.leak:
+                label = batch["label"][len(fake) // 2 :]
+                terms["leak"] = self.leak * self.noise_encoder.leak(self.posterior[0], label)
         return terms

@@ -36,9 +36,9 @@ class Gan2Module(AdversarialModule):
         images: Tensor = generator(r, self.small)
         return images
 
-    def constraints(self, fake: Tensor, image: Tensor) -> dict[str, Tensor]:
+    def constraints(self, fake: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Hold the large image to the small one it refines, and to those whose noise was read."""
-        terms = super().constraints(fake, image)
+        terms = super().constraints(fake, batch)
         if self.consistency:
             reduced = F.adaptive_avg_pool2d(fake, self.small.shape[-1])
             terms["consistency"] = self.consistency * losses.mean_square(reduced, self.small)

@@ -24,9 +24,10 @@ class NoiseEncoder(nn.Module):
         width: Channels of the first layer.
         size: Side of the image.
         channels: Image channels.
+        labels: Number of labels L.
     """
 
-    def __init__(self, noise: int, width: int, size: int, channels: int) -> None:
+    def __init__(self, noise: int, width: int, size: int, channels: int, labels: int) -> None:
         super().__init__()
         ladder = [channels] + [width << i for i in range(halvings(size))]
         self.layers = nn.Sequential(
@@ -41,9 +42,11 @@ class NoiseEncoder(nn.Module):
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("mean", torch.zeros(noise))
         self.register_buffer("covariance", torch.eye(noise))
+        self.register_buffer("label_means", torch.zeros(labels, noise))
         self.steps: Tensor
         self.mean: Tensor
         self.covariance: Tensor
+        self.label_means: Tensor
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, C, size, size) in [-1, 1] to means and log variances, (B, n) each."""
@@ -51,8 +54,14 @@ class NoiseEncoder(nn.Module):
         return mean, log_variance
 
     @torch.no_grad()
-    def follow(self, mean: Tensor, log_variance: Tensor) -> None:
-        """Take a batch of what was read, (B, n) each, into the moments of all noise."""
+    def follow(self, mean: Tensor, log_variance: Tensor, label: Tensor) -> None:
+        """Take a batch of what was read, (B, n) each, into the moments of all noise.
+
+        Args:
+            mean: That was read.
+            log_variance: That was read.
+            label: Of the X-rays, (B,).
+        """
         mean, log_variance = mean.float(), log_variance.float()
         weight = max(1 - DECAY, 9 / (10 + int(self.steps)))
         centre = mean.mean(dim=0)
@@ -61,7 +70,22 @@ class NoiseEncoder(nn.Module):
         between = (1 - weight) * torch.outer(shift, shift)
         self.covariance.lerp_((within + between).to(self.covariance), weight)
         self.mean.lerp_(centre.to(self.mean), weight)
+        for one in label.unique():
+            self.label_means[one].lerp_(mean[label == one].mean(dim=0).to(self.mean), weight)
         self.steps += 1
+
+    def leak(self, mean: Tensor, label: Tensor) -> Tensor:
+        """Return how far the noise of each label has its mean from that of all, a mean square.
+
+        Its gradient goes along that of the mean square of the labels' means about their own mean,
+        which are followed over steps, since those of a batch would be mostly chance.
+
+        Args:
+            mean: That was read, (B, n).
+            label: Of the X-rays, (B,).
+        """
+        apart = self.label_means - self.label_means.mean(dim=0)
+        return (mean * apart[label]).mean()
 
     def spread(self, noise: Tensor) -> Tensor:
         """Return noise from N(0, 1), (B, n), as noise with the moments of what was read."""

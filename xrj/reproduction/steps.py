@@ -1,6 +1,7 @@
 """The steps of an evaluation, each of which makes some tables out of what was trained."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from xrj.config import plain
 from xrj.errors import UserError
@@ -18,6 +19,8 @@ from xrj.evaluate.diagnosis_table import classifier_runs, diagnosis_table, own_r
 from xrj.evaluate.embedding_table import ARAE, EMBEDDING, critic_plots, embedding_table
 from xrj.evaluate.generators import judge, judge_ends
 from xrj.evaluate.noise_sweep import sweep_plots, sweep_table
+from xrj.evaluate.over_chains import mean_tables
+from xrj.evaluate.runs import check_splits
 from xrj.handover import StageExport
 from xrj.reproduction.evaluation import Evaluation, Tables
 from xrj.reproduction.figures import drawn_figures
@@ -185,22 +188,29 @@ def table_5(one: Evaluation) -> Tables:
 
 
 def counterfactuals(one: Evaluation) -> Tables:
-    """Measure counterfactuals, ours and those of rivals."""
+    """Measure counterfactuals, ours and those of rivals, of every chain that can draw them."""
     main = one.chains.main
-    used = [(main, stage) for stage in ESSENTIAL]
-    missing = []
-    if main.has("classifier"):
-        used.append((main, "classifier"))
-    else:
-        missing.append(f"what needs an independent judge; {one.train('classifier')}")
+    judged = ["classifier"] if main.has("classifier") else []
+    missing = [] if judged else [f"what needs an independent judge; {one.train('classifier')}"]
+    stages = (*ESSENTIAL, *judged)
+    drawing = [chain for chain in one.chains.seeds if all(map(chain.has, stages))]
+    if left_out := [chain.name for chain in one.chains.seeds if chain not in drawing]:
+        missing.append(f"{', '.join(left_out)}: no stage {' or no '.join(('gan2', *judged))}")
+    splits = [(chain.name, chain.export("gan2").info["split"]) for chain in drawing]
+    check_splits(splits, folds=one.folds)
 
-    def make() -> Tables:
-        data = one.splits.of(main.export("inverse"))
+    def make(chain: Chain) -> Tables:
+        data = one.splits.of(chain.export("inverse"))
         count = one.cfg.evaluate.xrays or len(data.table.images)
-        bench = Bench.of(one.model(main), data, one.settings, count=count, **one.draws)
+        bench = Bench.of(one.model(chain), data, one.settings, count=count, **one.draws)
         return counterfactual_tables(bench)
 
-    return one.tables("counterfactuals", used, one.search, make, missing)
+    made = {}
+    for chain in drawing:
+        key = f"counterfactuals_{chain.name.replace('/', '_')}"
+        used = [(chain, stage) for stage in stages]
+        made[chain.name] = one.tables(key, used, one.search, partial(make, chain), missing)
+    return mean_tables(made)
 
 
 def figures(one: Evaluation) -> Tables:

@@ -1,0 +1,69 @@
+"""Tables that each chain has of its own, as means over seeds or folds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from xrj.evaluate.figure import Figure
+from xrj.evaluate.results import Cell, Column, Provenance, ResultTable, Row
+
+
+def mean_tables(made: Mapping[str, Sequence[ResultTable]]) -> list[ResultTable]:
+    """Return tables whose figures are means over chains, with Student's interval over them.
+
+    A chain where a figure could not be measured does not count for it. n is of all that count. Rows
+    are those that all chains have.
+
+    Args:
+        made: The same tables of each chain, by its name.
+    """
+    if len(made) == 1:
+        (alone,) = made.values()
+        return list(alone)
+    first, *_ = made
+    return [_mean(several, list(made), first) for several in zip(*made.values(), strict=True)]
+
+
+def _mean(tables: Sequence[ResultTable], names: Sequence[str], first: str) -> ResultTable:
+    cells = [{row.name: row.cells for row in table.rows} for table in tables]
+    columns = {column.key: column for column in tables[0].columns}
+    rows = [
+        Row(
+            row.name,
+            {
+                key: _cell(columns[key], [one[row.name].get(key) for one in cells])
+                for key in row.cells
+            },
+            row.measure,
+        )
+        for row in tables[0].rows
+        if all(row.name in one for one in cells)
+    ]
+    note = (
+        f"Means over {len(tables)} chains ({', '.join(names)}), each on its own test split; "
+        "intervals are Student's over the chains, and n counts the X-rays of all. What follows is "
+        f"said of {first}. {tables[0].note}"
+    )
+    return replace(tables[0], rows=tuple(rows), note=note, provenance=_origin(tables))
+
+
+def _origin(tables: Sequence[ResultTable]) -> Provenance | None:
+    known = [table.provenance for table in tables if table.provenance is not None]
+    if not known:
+        return None
+    return replace(
+        known[0],
+        splits=tuple(sorted({split for one in known for split in one.splits})),
+        seeds=tuple(dict.fromkeys(seed for one in known for seed in one.seeds)),
+    )
+
+
+def _cell(column: Column, cells: Sequence[Cell]) -> Cell:
+    known = [one for one in cells if isinstance(one, Figure) and math.isfinite(one.value)]
+    if not known:
+        return cells[0]
+    mean = Figure.mean([one.value for one in known])
+    low, high = mean.low, mean.high
+    if column.percent and low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Figure(mean.value, sum(one.n for one in known), low, high)

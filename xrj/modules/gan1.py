@@ -1,12 +1,18 @@
 """Stage `gan1`: the text-to-image GAN's first stage, small X-rays from r."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from xrj import losses
+from xrj.datamodules.datamodule import IUXRayDataModule
+from xrj.datamodules.images import to_tensor
 from xrj.modules.adversarial import AdversarialModule
 from xrj.modules.base import Batch, unique_parameters
+
+PART = 256
+"""X-rays that noise is read off at once."""
 
 
 class Gan1Module(AdversarialModule):
@@ -31,10 +37,23 @@ class Gan1Module(AdversarialModule):
         return nets if self.noise_encoder is None else {**nets, "noise_encoder": self.noise_encoder}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        """Follow the noise that was read."""
+        """Follow the noise of each label."""
         if self.noise_encoder is not None and self.posterior is not None:
             label = batch["label"]
-            self.noise_encoder.follow(*self.posterior, label[len(label) // 2 :])
+            self.noise_encoder.follow(self.posterior[0], label[len(label) // 2 :])
+
+    def on_validation_start(self) -> None:
+        """Fit what noise is drawn from to the training X-rays, cut as in validation."""
+        super().on_validation_start()
+        if self.noise_encoder is None:
+            return
+        data = cast(IUXRayDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]  # Lightning sets it
+        pictures, _ = data.evaluation_images("train", data.small)
+        read = [
+            self.noise_encoder(to_tensor(pictures[first : first + PART]).to(self.device))
+            for first in range(0, len(pictures), PART)
+        ]
+        self.noise_encoder.fit(*(torch.cat(parts) for parts in zip(*read, strict=True)))
 
     def synthesise(self, generator: nn.Module, r: Tensor, batch: Batch) -> Tensor:
         """Generate small images (B, C, h, w) from r."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from xrj.nets.image import BASE, down, halvings, initialise_gan
 
 DECAY = 0.99
-"""Decay a step of the averages that `NoiseEncoder.follow` keeps."""
+"""Decay a step of the means that `NoiseEncoder.follow` keeps."""
 
 
 class NoiseEncoder(nn.Module):
@@ -16,8 +16,8 @@ class NoiseEncoder(nn.Module):
 
     A divergence from N(0, 1) that leaves G enough to tell patients apart by leaves the noise of all
     X-rays together far from N(0, 1), and noise drawn from that prior is noise that G never met. So
-    a normal distribution is fitted to what is read in training (Ghosh et al. 2020, section 4) and
-    drawn from.
+    a normal distribution is fitted to what is read off the training X-rays (Ghosh et al. 2020,
+    section 4) and drawn from.
 
     Args:
         noise: Width n of the noise.
@@ -54,24 +54,24 @@ class NoiseEncoder(nn.Module):
         return mean, log_variance
 
     @torch.no_grad()
-    def follow(self, mean: Tensor, log_variance: Tensor, label: Tensor) -> None:
-        """Take a batch of what was read, (B, n) each, into the moments of all noise.
+    def fit(self, mean: Tensor, log_variance: Tensor) -> None:
+        """Take the moments of all noise from what was read off many X-rays, (N, n) each."""
+        within = log_variance.float().exp().mean(dim=0).diag()
+        self.mean.copy_(mean.float().mean(dim=0))
+        self.covariance.copy_(torch.cov(mean.float().T, correction=0) + within)
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, label: Tensor) -> None:
+        """Take a batch of what was read into the means of the labels' noise.
 
         Args:
-            mean: That was read.
-            log_variance: That was read.
+            mean: That was read, (B, n).
             label: Of the X-rays, (B,).
         """
-        mean, log_variance = mean.float(), log_variance.float()
         weight = max(1 - DECAY, 9 / (10 + int(self.steps)))
-        centre = mean.mean(dim=0)
-        apart, shift = mean - centre, centre - self.mean
-        within = apart.T @ apart / len(mean) + torch.diag(log_variance.exp().mean(dim=0))
-        between = (1 - weight) * torch.outer(shift, shift)
-        self.covariance.lerp_((within + between).to(self.covariance), weight)
-        self.mean.lerp_(centre.to(self.mean), weight)
         for one in label.unique():
-            self.label_means[one].lerp_(mean[label == one].mean(dim=0).to(self.mean), weight)
+            centre = mean[label == one].mean(dim=0)
+            self.label_means[one].lerp_(centre.to(self.label_means), weight)
         self.steps += 1
 
     def leak(self, mean: Tensor, label: Tensor) -> Tensor:

@@ -240,3 +240,20 @@ def test_noise_is_drawn_like_that_of_xrays(build, stage, monkeypatch):
     module.averaged.module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     module.imagine(batch, 0)
     assert (module.representation.noise_part(seen[0]) == 7).all()
+
+
+@pytest.mark.parametrize("weight", [0, 3])
+def test_stage_1_pays_for_what_noise_says_of_the_label(build, weight):
+    module, batch = build("gan1", f"gan1.leak={weight}")
+    image = batch["image"]
+    module.noise_encoder.label_means.copy_(torch.randn_like(module.noise_encoder.label_means))
+    module.draw_noise(image)
+    terms = module.constraints(torch.zeros_like(image), batch)
+    if not weight:
+        assert "leak" not in terms
+        return
+    mean, labels = module.posterior[0], batch["label"][len(image) // 2 :]
+    assert len(set(labels.tolist())) == 2
+    torch.testing.assert_close(terms["leak"], weight * module.noise_encoder.leak(mean, labels))
+    (gradient,) = torch.autograd.grad(terms["leak"], module.noise_encoder.layers[-1].weight)
+    assert gradient.abs().sum() > 0

@@ -257,3 +257,20 @@ def test_stage_1_pays_for_what_noise_says_of_the_label(build, weight):
     torch.testing.assert_close(terms["leak"], weight * module.noise_encoder.leak(mean, labels))
     (gradient,) = torch.autograd.grad(terms["leak"], module.noise_encoder.layers[-1].weight)
     assert gradient.abs().sum() > 0
+
+
+def test_label_means_are_those_of_all_ranks(build, monkeypatch):
+    module, batch = build("gan1")
+    module.draw_noise(batch["image"])
+    ranks = 3
+    monkeypatch.setattr(
+        module,
+        "all_gather",
+        lambda tensors: tuple(torch.stack([rank + x for rank in range(ranks)]) for x in tensors),
+    )
+    followed = []
+    monkeypatch.setattr(module.noise_encoder, "follow", lambda *read: followed.extend(read))
+    module.on_train_batch_end(None, batch, 0)
+    mean, label = module.posterior[0].detach(), batch["label"][len(batch["image"]) // 2 :]
+    torch.testing.assert_close(followed[0], torch.cat([mean + rank for rank in range(ranks)]))
+    assert followed[1].tolist() == [k + rank for rank in range(ranks) for k in label.tolist()]

@@ -37,10 +37,11 @@ class Gan1Module(AdversarialModule):
         return nets if self.noise_encoder is None else {**nets, "noise_encoder": self.noise_encoder}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        """Follow the noise of each label."""
+        """Follow the noise of each label, over the batches of all ranks."""
         if self.noise_encoder is not None and self.posterior is not None:
             label = batch["label"]
-            self.noise_encoder.follow(self.posterior[0], label[len(label) // 2 :])
+            read = self.all_gather((self.posterior[0].detach(), label[len(label) // 2 :]))
+            self.noise_encoder.follow(read[0].flatten(0, -2), read[1].flatten())
 
     def on_validation_start(self) -> None:
         """Fit what noise is drawn from to the training X-rays, cut as in validation."""

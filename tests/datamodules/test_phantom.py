@@ -1,5 +1,6 @@
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,13 @@ import pytest
 from xrj.datamodules.captions import make_captions, sentences
 from xrj.datamodules.commands import run_command
 from xrj.datamodules.openi import parse_report
-from xrj.datamodules.phantom import main, write_phantom, write_phantom_for_reports
+from xrj.datamodules.phantom import (
+    main,
+    redraw,
+    redraws,
+    write_phantom,
+    write_phantom_for_reports,
+)
 from xrj.datamodules.phantom_anatomy import Findings, draw_acquisition, draw_ctr, draw_patient
 from xrj.datamodules.phantom_physics import grid
 from xrj.datamodules.phantom_render import (
@@ -29,6 +36,7 @@ from xrj.datamodules.phantom_render import (
 from xrj.datamodules.phantom_reports import ReportText, openi_xml
 from xrj.datamodules.phantom_study import draw_study, render_study
 from xrj.errors import DataError
+from xrj.files import read_json, write_json
 
 EVERYTHING = Findings(
     effusion="bilateral",
@@ -232,6 +240,35 @@ def test_archive_is_copied_and_drawn_after_its_mesh(archive, tmp_path):
     with tarfile.open(archive) as tar:
         original = tar.extractfile("ecgen-radiology/5.xml").read()
     assert (out / "ecgen-radiology" / "5.xml").read_bytes() == original
+
+
+def test_a_picture_is_drawn_again_with_another_heart_and_all_else_as_it_was(phantom):
+    truth = truth_of(phantom).query("view == 'frontal' and label != 'other'").iloc[:8]
+    stored = [
+        cv2.imread(str(phantom / "NLMCXR_png" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        for name in truth["image_id"]
+    ]
+    assert set(truth["label"]) == {"normal", "cardiomegaly"}
+    same = redraw(phantom, truth["image_id"], truth["label"])
+    assert all((a == b).all() for a, b in zip(stored, same, strict=True))
+    flipped = {"normal": "cardiomegaly", "cardiomegaly": "normal"}
+    other = redraw(phantom, truth["image_id"], truth["label"].map(flipped))
+    for label, old, new in zip(truth["label"], stored, other, strict=True):
+        apart = new.astype(float) - old
+        grows = apart[24:48].mean() > apart[:16].mean()  # the heart is brighter than the lungs
+        assert grows == (label == "normal")
+        assert np.abs(apart[:16]).mean() < 0.3 * np.abs(apart[24:48]).mean()
+
+
+def test_only_phantoms_of_their_own_reports_are_drawn_again(phantom, archive, tmp_path):
+    assert redraws(phantom)
+    assert not redraws(write_phantom_for_reports(archive, tmp_path / "out", seed=0, size=64))
+    assert not redraws(tmp_path)
+    shutil.copytree(phantom, tmp_path / "old")
+    info = read_json(tmp_path / "old/phantom.json")
+    info["parameters"]["version"] -= 1
+    write_json(tmp_path / "old/phantom.json", info)
+    assert not redraws(tmp_path / "old")
 
 
 def test_rows_of_the_truth_say_what_is_drawn():

@@ -10,7 +10,7 @@ from tests.chains import mapping_settings
 from tests.evaluate.test_rivals import CODES, LABELS
 from tests.justify.toy import Toy, picture
 from xrj.datamodules.images import resize, to_tensor
-from xrj.evaluate.bench import NEAREST, OURS, PIXELS, RANDOM, SHIFT, UNREFINED, Bench
+from xrj.evaluate.bench import NEAREST, OURS, PIXELS, RANDOM, SHIFT, TRUE, UNREFINED, Bench
 from xrj.evaluate.counterfactual_tables import TABLES
 from xrj.evaluate.features import read_features
 from xrj.evaluate.methods import Xrays
@@ -41,6 +41,11 @@ def some_xrays(shift, patients):
     return Xrays(small, large, np.tile(LABELS, 2), tuple(patients), names)
 
 
+def as_of(xrays, targets):
+    large = np.stack([picture(*CODES[target], 0.1, -0.1, 0.05) for target in targets])
+    return np.stack([resize(one, 16) for one in large]), large
+
+
 def bench_of(classifier, steps=3):
     test, train = some_xrays(0.0, "abcdefghijkl"), some_xrays(0.05, "mnopqrstuvwx")
     return Bench(
@@ -51,6 +56,7 @@ def bench_of(classifier, steps=3):
         list(range(9)),
         train,
         {"left": (0.0, 1.0)},
+        as_of if classifier else None,
         resamples=50,
         quiet=True,
     )
@@ -99,9 +105,22 @@ def test_change_is_measured_from_the_right_start(tables):
     table = tables["counterfactuals_change"]
     assert value(table, SHIFT, "noise") == pytest.approx(0, abs=1e-5)
     assert value(table, SHIFT, "embedding") > 0.1
-    for name in (PIXELS, NEAREST):
+    for name in (PIXELS, NEAREST, TRUE):
         assert value(table, name, "start_l1") == value(table, name, "original_l1")
     assert value(table, OURS, "start_l1") != value(table, OURS, "original_l1")
+
+
+def test_the_true_counterfactual_has_the_label_and_costs_nothing(tables):
+    table = tables["counterfactuals_validity"]
+    assert table.row(TRUE).cells["decoder"] is None
+    assert value(table, TRUE, "reencoded") == 1
+    assert value(table, TRUE, "evaluations") == 0
+    assert table.rows[-1].name == TRUE
+    change = tables["counterfactuals_change"]
+    assert "true_l1" not in change.row(TRUE).cells
+    assert value(change, OURS, "true_l1") < value(change, RANDOM, "true_l1")
+    assert value(change, OURS, "true_l1") < value(change, TRUE, "original_l1")
+    assert value(change, OURS, "true_ssim") > value(change, RANDOM, "true_ssim")
 
 
 def test_copies_and_owners_are_recognised(tables):
@@ -128,7 +147,7 @@ def test_without_a_classifier_the_rest_is_measured(bare):
     validity, realism = bare["counterfactuals_validity"], bare["counterfactuals_realism"]
     assert "stage=classifier" in validity.note
     assert "oracle" not in validity.row(OURS).cells
-    assert UNREFINED not in [row.name for row in validity.rows]
+    assert not {UNREFINED, TRUE} & {row.name for row in validity.rows}
     assert value(validity, OURS, "decoder") == 1
     assert "kernel" not in realism.row(OURS).cells
     assert value(realism, RECONSTRUCTIONS, "hit_pixels") == 1

@@ -11,7 +11,7 @@ import ctypes
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -25,7 +25,15 @@ from rich.console import Console
 from rich.progress import track
 
 from xrj.datamodules.commands import run_command
-from xrj.datamodules.phantom_study import TRUTH_COLUMNS, Study, draw_study, render_study, studies_of
+from xrj.datamodules.phantom_study import (
+    TRUTH_COLUMNS,
+    Picture,
+    Study,
+    draw_study,
+    render_study,
+    render_with_heart,
+    studies_of,
+)
 from xrj.errors import DataError
 from xrj.files import locked, read_json, sha256_file, write_json
 
@@ -81,6 +89,32 @@ def write_phantom_for_reports(
         raise DataError(f"{archive}: no such archive; give NLMCXR_reports.tgz or a number")
     parameters = {"archive": sha256_file(archive), "seed": seed, "size": size}
     return _write(out, lambda: studies_of(archive, seed), parameters, workers)
+
+
+def redraw(folder: Path, image_ids: Sequence[str], labels: Sequence[str]) -> list[Picture]:
+    """Draw frontal pictures of `write_phantom` again with hearts of these labels; see `redraws`.
+
+    Args:
+        folder: The phantom.
+        image_ids: Of its pictures.
+        labels: "normal" or "cardiomegaly" for each.
+    """
+    parameters = read_json(folder / "phantom.json")["parameters"]
+    seed, size = parameters["seed"], parameters["size"]
+    shares = {"cardiomegaly": parameters["cardiomegaly"], "other": parameters["other"]}
+    drawn = []
+    for image_id, label in zip(image_ids, labels, strict=True):
+        number = int(image_id.split("_")[0].removeprefix("CXR"))
+        study = draw_study(seed, number, **shares)
+        drawn.append(render_with_heart(seed, study, image_id, size, label))
+    return drawn
+
+
+def redraws(folder: Path) -> bool:
+    """Whether a folder is a phantom of its own reports that this version draws alike."""
+    path = folder / "phantom.json"
+    parameters = read_json(path)["parameters"] if path.is_file() else {}
+    return parameters.get("version") == VERSION and "reports" in parameters
 
 
 def _write(

@@ -137,6 +137,26 @@ def studies_of(archive: Path, seed: int) -> Iterator[Study]:
         raise DataError(f"{archive}: holds no report; give NLMCXR_reports.tgz")
 
 
+def render_with_heart(seed: int, study: Study, image_id: str, size: int, label: str) -> Picture:
+    """Render a frontal picture of a study again, the patient's heart as one of another label.
+
+    Anatomy, findings, exposure and quantum noise stay, so this is the true counterfactual. The size
+    is the patient's own quantile of the label's distribution; under his own label the picture is
+    that of `render_study`.
+
+    Args:
+        seed: Of the phantom.
+        study: As `draw_study` gives it.
+        image_id: Of a frontal picture of the study.
+        size: Pixels a side.
+        label: "normal" or "cardiomegaly".
+    """
+    names = [name for name, _ in study.images]
+    acquisition = draw_acquisition(seed, study.uid, names.index(image_id), "frontal")
+    ctr = draw_ctr(seed, study.uid, enlarged=label == "cardiomegaly")
+    return render_frontal(replace(study.patient, ctr=ctr), acquisition, size)
+
+
 def render_study(seed: int, study: Study, size: int) -> list[tuple[dict[str, Any], Picture]]:
     """Render all pictures of a study; return each with its row of `truth.csv`."""
     results = []

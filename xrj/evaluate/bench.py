@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xrj.datamodules.datamodule import IUXRayDataModule, Split
 from xrj.datamodules.images import UInt8
+from xrj.datamodules.phantom import redraw, redraws
 from xrj.evaluate.features import Features, read_features, thumbnails
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.methods import (
@@ -30,7 +31,13 @@ from xrj.evaluate.methods import (
     refined,
 )
 from xrj.evaluate.readings import balanced_rows
-from xrj.evaluate.rivals import change_pixels, nearest_real, shift_latent, step_at_random
+from xrj.evaluate.rivals import (
+    change_pixels,
+    nearest_real,
+    shift_latent,
+    step_at_random,
+    true_counterfactual,
+)
 from xrj.justify.justification import JustifySettings
 from xrj.justify.model import Justifiable, JustificationModel
 from xrj.measures.statistics import bootstrap_over_groups
@@ -41,11 +48,13 @@ OURS, UNREFINED = "Ours", "Ours, not refined"
 SHIFT, SHIFT_PICTURE = "Latent shift", "Latent shift, through the picture"
 RANDOM = "Random direction"
 PIXELS, NEAREST = "Adversarial pixels", "Nearest real X-ray"
+TRUE = "True counterfactual"
 MIDDLE = 2.5, 97.5
 """Percentiles between which a true CTR is usual for its label."""
 
 Part = TypeVar("Part", bound=PerXray)
 Step = TypeVar("Step")
+Redraw = Callable[[Xrays, NDArray[np.int64]], tuple[UInt8, UInt8]]
 Values = NDArray[np.float64] | NDArray[np.bool_] | Sequence[float | None]
 
 
@@ -62,6 +71,8 @@ class Bench:
         train: The training split.
         usual_ctr: By label, between which true cardiothoracic ratios most training X-rays lie;
             empty where the truth is unknown.
+        redraw: Draws X-rays again as of other labels, at the sizes of `small` and `large`; None
+            where nobody knows what they would be.
         resamples: Of the patients, for intervals.
         seed: Of all that is drawn at random.
         quiet: Show no progress.
@@ -74,6 +85,7 @@ class Bench:
     rows: Sequence[int]
     train: Xrays
     usual_ctr: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    redraw: Redraw | None = None
     resamples: int = 1000
     seed: int = 0
     quiet: bool = False
@@ -105,7 +117,10 @@ class Bench:
         test, train = (_read_xrays(model, data, split) for split in ("test", "train"))
         rows = balanced_rows(test.labels, count, seed)
         usual = _usual_ctr(model.labels, train, data.path / "truth.csv")
-        return cls(model, model.classifier, settings, test, rows, train, usual, resamples, seed)
+        known = redraws(data.path) and set(model.labels) <= {"normal", "cardiomegaly"}
+        again = functools.partial(_redraw, model, data.path) if known else None
+        classifier = model.classifier
+        return cls(model, classifier, settings, test, rows, train, usual, again, resamples, seed)
 
     # X-rays
 
@@ -179,6 +194,9 @@ class Bench:
 
         made[PIXELS] = self._in_batches(change, len(self.rows), PIXELS)
         made[NEAREST] = nearest_real(NEAREST, self.xrays, self.train, ours.targets)
+        if self.redraw is not None:
+            small, large = self.redraw(self.xrays, ours.targets)
+            made[TRUE] = true_counterfactual(TRUE, self.xrays, ours.targets, small, large)
         return made
 
     def _shift(self, logits: Callable[[Tensor], Tensor], name: str) -> Found:
@@ -285,6 +303,17 @@ def _read_xrays(model: JustificationModel, data: IUXRayDataModule, split: Split)
         tuple(frame["patient_id"].astype(str)),
         tuple(str(path) for path in frame["path"]),
     )
+
+
+def _redraw(
+    model: JustificationModel, phantom: Path, xrays: Xrays, targets: NDArray[np.int64]
+) -> tuple[UInt8, UInt8]:
+    names = [Path(name).stem for name in xrays.names]
+    drawn = redraw(phantom, names, [model.labels[target] for target in targets])
+    small, large = (
+        np.stack([model.view(picture, size) for picture in drawn]) for size in model.sizes
+    )
+    return small, large
 
 
 def _usual_ctr(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from xrj.datamodules.images import UInt8
 from xrj.evaluate.methods import Counterfactuals, Found, Xrays, as_found
 from xrj.justify.mapping import MappingSettings, map_to_nearest
 from xrj.justify.model import Justifiable
@@ -173,4 +174,26 @@ def nearest_real(
         taken.labels == targets,
         np.full(count, (time.perf_counter() - began) / count),
         np.zeros(count),
+    )
+
+
+def true_counterfactual(
+    name: str, xrays: Xrays, targets: NDArray[np.int64], small: UInt8, large: UInt8
+) -> Counterfactuals:
+    """Take what the patient would look like with the other label, which a phantom knows.
+
+    Not a rival but the ceiling of what a method can reach.
+
+    Args:
+        name: For people.
+        xrays: That are explained.
+        targets: The other label of each.
+        small: The same patients with it, at the size of `xrays.small`.
+        large: And of `xrays.large`.
+    """
+    count = len(targets)
+    nothing = np.zeros(count)
+    reached = np.ones(count, bool)
+    return Counterfactuals(
+        name, targets, xrays.large, large, small, None, None, reached, nothing, nothing
     )

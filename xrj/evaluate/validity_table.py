@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from xrj.evaluate.bench import Bench
+from xrj.evaluate.bench import TRUE, Bench
 from xrj.evaluate.methods import Counterfactuals
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.justify.change import CtrChange, distances, weigh_heart
@@ -32,6 +32,8 @@ CHANGE = (
     Column("start_l1", "L1 to the start", 3, better="low"),
     Column("start_l2", "L2 to the start", 4, better="low"),
     Column("start_ssim", "SSIM to the start", 3, better="high"),
+    Column("true_l1", "L1 to the true counterfactual", 3, better="low"),
+    Column("true_ssim", "SSIM to it", 3, better="high"),
     Column("embedding", "Way in the embedding", 2, better="low"),
     Column("noise", "Way in the noise", 2, better="low"),
     Column("changed", "Pixels that change visibly", 1, percent=True),
@@ -107,6 +109,11 @@ def change_table(bench: Bench) -> ResultTable:
             f"{low:.3f} to {high:.3f} for {label}" for label, (low, high) in bench.usual_ctr.items()
         )
         note += f" Usual is what 95 % of the training X-rays' true CTRs are: {spans}."
+    if TRUE in bench.methods:
+        note += (
+            " The true counterfactual is the phantom's: the same patient and exposure with a heart "
+            "of the other label, at his own quantile of its sizes."
+        )
     rows = tuple(Row(name, _change(bench, one)) for name, one in bench.methods.items())
     return ResultTable(
         "counterfactuals_change", "Counterfactuals: how much changes, and where", CHANGE, rows, note
@@ -120,6 +127,13 @@ def _change(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
     for key, found in (("original", to_original), ("start", to_start)):
         for measure in ("l1", "l2", "ssim"):
             cells[f"{key}_{measure}"] = bench.mean([getattr(one, measure) for one in found])
+    true = bench.methods.get(TRUE)
+    if true is not None and made.name != TRUE:
+        apart = distances(true.after, made.after)
+        same = made.targets == true.targets
+        for measure in ("l1", "ssim"):
+            values = [getattr(one, measure) for one in apart]
+            cells[f"true_{measure}"] = bench.mean(np.where(same, values, np.nan))
     if made.r is not None and made.r_after is not None:
         parts = zip(bench.model.split(made.r), bench.model.split(made.r_after), strict=True)
         for key, (before, after) in zip(("embedding", "noise"), parts, strict=True):

@@ -121,6 +121,7 @@ def test_the_true_counterfactual_has_the_label_and_costs_nothing(tables):
     assert value(change, OURS, "true_l1") < value(change, RANDOM, "true_l1")
     assert value(change, OURS, "true_l1") < value(change, TRUE, "original_l1")
     assert value(change, OURS, "true_ssim") > value(change, RANDOM, "true_ssim")
+    assert value(change, OURS, "true_cosine") > 0.5 > value(change, RANDOM, "true_cosine")
 
 
 def test_copies_and_owners_are_recognised(tables):

@@ -38,9 +38,9 @@ def test_smoothing_averages_the_nearest_points():
     assert smooth(values, 1).tolist() == values.tolist()
 
 
-def curves(seed, level):
+def curves(seed, level, epochs=20):
     rng = np.random.default_rng(seed)
-    accuracy = np.clip(level + rng.normal(0, 0.01, 20), 0, 1)
+    accuracy = np.clip(level + rng.normal(0, 0.01, epochs), 0, 1)
     return Curves({"val/accuracy": accuracy, "val/diagnosis": 1 - accuracy})
 
 
@@ -57,3 +57,12 @@ def test_the_table_compares_how_trainings_end():
     assert len(table.plots) == 2
     assert all(plot.source.startswith("data:image/svg+xml") for plot in table.plots)
     assert curve_table(methods).plots == table.plots
+
+
+def test_short_trainings_are_averaged_over_half_of_their_epochs():
+    several = [curves(seed, 0.9, epochs=5) for seed in range(2)]
+    table = curve_table({ALL: several})
+    last = [one.measures["val/accuracy"][-2:].mean() for one in several]
+    assert table.row(ALL).cells["accuracy"].value == pytest.approx(np.mean(last))
+    assert "Last: 2 epochs" in table.note
+    assert "the 2 nearest epochs" in table.plots[0].caption

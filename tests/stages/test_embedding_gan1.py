@@ -113,7 +113,7 @@ def test_all_but_the_embedding_is_gan1(chain):
     assert {name: spec for name, spec in ours.items() if name != "encoder"} == theirs
     arae = load_export(chain / "runs/chain/arae", "arae").info["nets"]["encoder"]
     assert ours["encoder"] == arae
-    for experiment in ("paper", "demo", "small", "noise_sweep"):
+    for experiment in ("paper", "demo", "large", "small", "noise_sweep"):
         cfg = compose_train(f"experiment={experiment}", "gan1.rate=0.123")
         assert plain(cfg.embedding_gan1) == plain(cfg.gan1) | {"locality": 0}
     assert compose_train("gan1.width=7", f"{STAGE}.width=9").gan1.width == 7

@@ -149,6 +149,9 @@ def test_without_a_classifier_the_rest_is_measured(bare):
     assert "stage=classifier" in validity.note
     assert "oracle" not in validity.row(OURS).cells
     assert not {UNREFINED, TRUE} & {row.name for row in validity.rows}
+    columns = {column.key for column in bare["counterfactuals_change"].columns}
+    assert "usual" in columns
+    assert "true_l1" not in columns
     assert value(validity, OURS, "decoder") == 1
     assert "kernel" not in realism.row(OURS).cells
     assert value(realism, RECONSTRUCTIONS, "hit_pixels") == 1

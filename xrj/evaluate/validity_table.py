@@ -117,9 +117,10 @@ def change_table(bench: Bench) -> ResultTable:
             "of the X-ray is part of the distances to it, and no part of the cosine."
         )
     rows = tuple(Row(name, _change(bench, one)) for name, one in bench.methods.items())
-    return ResultTable(
-        "counterfactuals_change", "Counterfactuals: how much changes, and where", CHANGE, rows, note
-    )
+    measured = {key for row in rows for key, cell in row.cells.items() if cell is not None}
+    columns = tuple(column for column in CHANGE if column.key in measured)
+    title = "Counterfactuals: how much changes, and where"
+    return ResultTable("counterfactuals_change", title, columns, rows, note)
 
 
 def _change(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
@@ -190,7 +191,7 @@ def _heart(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
                 for ctr, direction in zip(measured, directions, strict=True)
             ]
         ),
-        "usual": bench.mean(usual) if bench.usual_ctr else None,
+        **({"usual": bench.mean(usual)} if bench.usual_ctr else {}),
     }
 
 

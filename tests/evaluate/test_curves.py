@@ -59,10 +59,13 @@ def test_the_table_compares_how_trainings_end():
     assert curve_table(methods).plots == table.plots
 
 
-def test_short_trainings_are_averaged_over_half_of_their_epochs():
-    several = [curves(seed, 0.9, epochs=5) for seed in range(2)]
+@pytest.mark.parametrize(("epochs", "nearest"), [(1, 1), (2, 1), (5, 2), (10, 5), (11, 10)])
+def test_curves_of_short_trainings_are_smoothed_over_half_of_their_epochs(epochs, nearest):
+    several = [curves(seed, 0.9, epochs) for seed in range(2)]
     table = curve_table({ALL: several})
-    last = [one.measures["val/accuracy"][-2:].mean() for one in several]
-    assert table.row(ALL).cells["accuracy"].value == pytest.approx(np.mean(last))
-    assert "Last: 2 epochs" in table.note
-    assert "the 2 nearest epochs" in table.plots[0].caption
+    last = [one.measures["val/diagnosis"][-10:] for one in several]
+    cells = table.row(ALL).cells
+    assert cells["loss"].value == pytest.approx(np.mean([values.mean() for values in last]))
+    assert cells["wander"].value == pytest.approx(np.mean([values.std() for values in last]))
+    assert f"Last: {min(epochs, 10)} epochs" in table.note
+    assert f"the {nearest} nearest epochs" in table.plots[0].caption

@@ -37,6 +37,7 @@ def table():
         rows=(
             Row("ours", {"a": Figure(0.9, 40, 0.8, 0.95), "l": Figure(0.5, 40), "p": "< 0.001"}),
             Row("other", {"a": Figure(0.7, 40), "l": None}),
+            Row("ceiling", {"a": Figure(1.0, 40), "l": Figure(0.1, 40)}, reference=True),
             Row("as a measure", {"a": Figure(0.25, 7)}, Column("x", "x", 3)),
             Row("undefined", {"a": Figure(math.nan, 3)}),
         ),
@@ -52,8 +53,8 @@ def table():
 def test_a_table_survives_json(table):
     again = ResultTable.from_dict(json.loads(json.dumps(table.to_dict(), allow_nan=False)))
     assert again.to_dict() == table.to_dict()
-    assert again.rows[:3] == table.rows[:3]
-    assert math.isnan(again.rows[3].cells["a"].value)
+    assert again.rows[:4] == table.rows[:4]
+    assert math.isnan(again.rows[4].cells["a"].value)
     assert again.provenance == table.provenance
 
 
@@ -69,6 +70,7 @@ def test_cells_as_shown(table):
     assert [cell.best for cell in rows["ours"]] == [True, False, False]  # one loss is no contest
     assert rows["ours"][2].value == "< 0.001"
     assert (rows["other"][0].best, rows["other"][1].value) == (False, "–")
+    assert [cell.best for cell in rows["ceiling"]] == [False, False, False]
     assert rows["as a measure"][0].value == "0.250"
     assert rows["undefined"][0].value == "–"
     assert (rows["theirs"][0].value, rows["theirs"][0].paper) == ("–", "91.9 %")

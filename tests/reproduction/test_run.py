@@ -2,16 +2,19 @@
 
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
 from tests.chains import CONF
 from xrj.config import register
 from xrj.errors import ConfigError, HandoverError
+from xrj.evaluate import bench
 from xrj.evaluate.results import Column, ResultTable, Row
 from xrj.evaluate.results_page import read_results
 from xrj.files import read_json, sha256_json, write_json
-from xrj.reproduction import steps
+from xrj.reproduction import run, steps
 from xrj.reproduction.chains import Chains
 from xrj.tasks import run_task
 
@@ -110,6 +113,40 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     (folder / "tables" / "table_3.json").write_text("{")
     evaluate(runs, *chosen, "evaluate.sweep=[tiny,tiny-1]")
     assert "table_3 ..." in capsys.readouterr().err
+
+
+def _bench(runs, monkeypatch, *overrides):
+    seen = []
+
+    def tables(bench):
+        seen.append(bench)
+        return [ResultTable("cf", "Counterfactuals", (Column("x", "X"),), ())]
+
+    monkeypatch.setattr(steps, "counterfactual_tables", tables)
+    monkeypatch.setattr(run, "STEPS", [steps.counterfactuals])
+    evaluate(runs, *overrides)
+    return seen[0]
+
+
+def test_a_phantoms_xrays_are_drawn_again_as_they_were_prepared(runs, monkeypatch):
+    bench = _bench(runs, monkeypatch)
+    labels, xrays = bench.xrays.labels, bench.xrays
+    assert set(labels) == {0, 1}
+    for drawn, stored in zip(bench.redraw(xrays, labels), (xrays.small, xrays.large), strict=True):
+        assert np.array_equal(drawn, stored)
+    for drawn, stored in zip(
+        bench.redraw(xrays, 1 - labels), (xrays.small, xrays.large), strict=True
+    ):
+        assert all((a != b).any() for a, b in zip(drawn, stored, strict=True))
+
+
+def test_labels_that_are_not_the_phantoms_own_have_no_true_counterfactual(runs, monkeypatch):
+    def no_truth(path, **_):
+        return drawn(path).assign(label="normal")
+
+    drawn = pd.read_csv
+    monkeypatch.setattr(bench.pd, "read_csv", no_truth)
+    assert _bench(runs, monkeypatch).redraw is None
 
 
 def test_unknown_names_are_refused_in_one_line(runs):

@@ -140,9 +140,10 @@ def studies_of(archive: Path, seed: int) -> Iterator[Study]:
 def render_with_heart(seed: int, study: Study, image_id: str, size: int, label: str) -> Picture:
     """Render a frontal picture of a study again, the patient's heart as one of another label.
 
-    Anatomy, findings, exposure and quantum noise stay, so this is the true counterfactual. The size
-    is the patient's own quantile of the label's distribution; under his own label the picture is
-    that of `render_study`.
+    Anatomy, findings, exposure and quantum noise stay, so this is the true counterfactual, which
+    keeps findings that no report of the phantom has beside a normal heart. The size is what the
+    patient's random numbers give under that label; under his own the picture is that of
+    `render_study`.
 
     Args:
         seed: Of the phantom.

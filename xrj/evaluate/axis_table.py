@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xrj.datamodules.images import UInt8, to_tensor
-from xrj.evaluate.bench import OURS, Bench
+from xrj.evaluate.bench import OURS, TRUE, Bench
 from xrj.evaluate.methods import Counterfactuals
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.evaluate.validity_table import NO_CLASSIFIER
@@ -54,7 +54,7 @@ def axis_table(bench: Bench) -> ResultTable:
                 rival = made.take(slice(COUNT))
                 place = pixel_order(_change(rival), torch_generator(bench.seed, name))
                 cells = _transition(bench, bench.classifier, rival, place)
-                rows.append(Row(f"{name}: its own change", cells))
+                rows.append(Row(f"{name}: its own change", cells, reference=name == TRUE))
         note = (
             f"{len(ours.targets)} X-rays of the test split, judged by the independent classifier. "
             "COUT (Khorram & Fuxin 2022): in an order of pixels ours, G(r'), replaces G(r) in "

@@ -117,7 +117,7 @@ class Bench:
         test, train = (_read_xrays(model, data, split) for split in ("test", "train"))
         rows = balanced_rows(test.labels, count, seed)
         usual = _usual_ctr(model.labels, train, data.path / "truth.csv")
-        known = redraws(data.path) and set(model.labels) <= {"normal", "cardiomegaly"}
+        known = redraws(data.path) and _labelled_as_drawn(model.labels, test, data.path)
         again = functools.partial(_redraw, model, data.path) if known else None
         classifier = model.classifier
         return cls(model, classifier, settings, test, rows, train, usual, again, resamples, seed)
@@ -303,6 +303,14 @@ def _read_xrays(model: JustificationModel, data: IUXRayDataModule, split: Split)
         tuple(frame["patient_id"].astype(str)),
         tuple(str(path) for path in frame["path"]),
     )
+
+
+def _labelled_as_drawn(labels: Sequence[str], xrays: Xrays, phantom: Path) -> bool:
+    """Whether labels are the phantom's own, and none was made from other findings."""
+    drawn = pd.read_csv(phantom / "truth.csv").set_index("image_id")["label"]
+    own = drawn.reindex([Path(name).stem for name in xrays.names])
+    said = [labels[place] for place in xrays.labels]
+    return set(labels) <= {"normal", "cardiomegaly"} and list(own) == said
 
 
 def _redraw(

@@ -16,7 +16,7 @@ from xrj.measures.statistics import compare
 
 ALL, LABEL = "All losses", "Label loss alone"
 NEAREST = 10
-"""Points that the paper averages over; of shorter trainings half the epochs."""
+"""Points that the paper averages over; curves of shorter trainings over half the epochs."""
 MEASURES = {"val/accuracy": "Accuracy on validation", "val/diagnosis": "Label loss on validation"}
 COLUMNS = (
     Column("runs", "Runs", 0),
@@ -89,7 +89,7 @@ def curve_table(methods: Mapping[str, Sequence[Curves]]) -> ResultTable:
         )
         for key, title in MEASURES.items()
     )
-    ends = {name: [_end(one, nearest) for one in curves] for name, curves in methods.items()}
+    ends = {name: [_end(one) for one in curves] for name, curves in methods.items()}
     rows = [
         Row(
             name,
@@ -117,8 +117,8 @@ def curve_table(methods: Mapping[str, Sequence[Curves]]) -> ResultTable:
         rows=tuple(rows),
         note=(
             "On the validation split, as in the paper, which finds that the cycle losses do not "
-            f"harm the accuracy and steady the loss. Last: {nearest} epochs. n counts seeds, "
-            "intervals are Student's over them."
+            f"harm the accuracy and steady the loss. Last: {min(NEAREST, epochs)} epochs. n counts "
+            "seeds, intervals are Student's over them."
         ),
         plots=plots,
     )
@@ -131,11 +131,11 @@ def _line(several: Sequence[NDArray[np.float64]], nearest: int) -> Line:
     return Line(np.arange(1.0, epochs + 1), smoothed.mean(axis=0), band)
 
 
-def _end(curves: Curves, last: int) -> dict[str, float]:
+def _end(curves: Curves) -> dict[str, float]:
     accuracy, loss = curves.measures["val/accuracy"], curves.measures["val/diagnosis"]
     return {
         "best": float(accuracy.max()),
-        "accuracy": float(accuracy[-last:].mean()),
-        "loss": float(loss[-last:].mean()),
-        "wander": float(loss[-last:].std()),
+        "accuracy": float(accuracy[-NEAREST:].mean()),
+        "loss": float(loss[-NEAREST:].mean()),
+        "wander": float(loss[-NEAREST:].std()),
     }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from xrj.evaluate.figure import Figure
-from xrj.evaluate.results import Cell, Column, Provenance, ResultTable, Row
+from xrj.evaluate.results import Cell, Column, Provenance, ResultTable
 
 
 def mean_tables(made: Mapping[str, Sequence[ResultTable]]) -> list[ResultTable]:
@@ -28,13 +28,12 @@ def _mean(tables: Sequence[ResultTable], names: Sequence[str], first: str) -> Re
     cells = [{row.name: row.cells for row in table.rows} for table in tables]
     columns = {column.key: column for column in tables[0].columns}
     rows = [
-        Row(
-            row.name,
-            {
+        replace(
+            row,
+            cells={
                 key: _cell(columns[key], [one[row.name].get(key) for one in cells])
                 for key in row.cells
             },
-            row.measure,
         )
         for row in tables[0].rows
         if all(row.name in one for one in cells)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xrj.datamodules.images import UInt8
-from xrj.evaluate.bench import Bench
+from xrj.evaluate.bench import TRUE, Bench
 from xrj.evaluate.features import THUMBNAIL, Features, thumbnails
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
@@ -58,7 +58,7 @@ def realism_table(bench: Bench) -> ResultTable:
             cells |= _identity(bench, pictures, features)
         far = nearest_distances(thumbnails(pictures), bench.train_thumbnails)
         cells |= {"nearest": bench.mean(far), "copies": bench.mean(far < least)}
-        rows.append(Row(name, cells))
+        rows.append(Row(name, cells, reference=name in (REAL, RECONSTRUCTIONS, TRUE)))
     patients = len(set(bench.test.patients))
     note = (
         f"{len(bench.rows)} X-rays of the test split. Own-domain: in the features that the "

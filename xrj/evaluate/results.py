@@ -46,11 +46,14 @@ class Row:
         name: As shown.
         cells: By column.
         measure: How all its cells are written, where rows are measures and columns methods.
+        reference: Whether it is there to read the others by, such as a floor, and no candidate for
+            the best of a column.
     """
 
     name: str
     cells: Mapping[str, Cell]
     measure: Column | None = None
+    reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class ResultTable:
                     "name": row.name,
                     "cells": {key: _dump(cell) for key, cell in row.cells.items()},
                     "measure": row.measure and vars(row.measure),
+                    "reference": row.reference,
                 }
                 for row in self.rows
             ],
@@ -145,6 +149,7 @@ class ResultTable:
                     row["name"],
                     {key: _load(cell) for key, cell in row["cells"].items()},
                     row["measure"] and Column(**row["measure"]),
+                    row["reference"],
                 )
                 for row in value["rows"]
             ),
@@ -208,7 +213,10 @@ def written(table: ResultTable) -> list[tuple[str, list[Written]]]:
                     interval="" if known is None else _interval(measure, known),
                     n="" if known is None else str(known.n),
                     paper=measure.write(paper[column.key]) if column.key in paper else "",
-                    best=known is not None and known.value == best[column.key],
+                    best=known is not None
+                    and row is not None
+                    and not row.reference
+                    and known.value == best[column.key],
                 )
             )
         rows.append((name, cells))
@@ -217,7 +225,8 @@ def written(table: ResultTable) -> list[tuple[str, list[Written]]]:
 
 def _best(rows: Sequence[Row], column: Column) -> float | None:
     """Return the best value of a column; None where nothing is better or there is but one."""
-    values = [cell.value for row in rows if isinstance(cell := row.cells.get(column.key), Figure)]
+    cells = [row.cells.get(column.key) for row in rows if not row.reference]
+    values = [cell.value for cell in cells if isinstance(cell, Figure)]
     values = [value for value in values if math.isfinite(value)]
     if column.better is None or len(set(values)) < 2:
         return None

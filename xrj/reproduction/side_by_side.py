@@ -1,9 +1,12 @@
 """The measures on which presets are compared."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from xrj.datamodules.images import read_image
-from xrj.evaluate.caption_table import SCORES, WORDS, own_caption_runs
+from xrj.evaluate.caption_table import SCORES, WORDS, CaptionRun, own_caption_runs
 from xrj.evaluate.chains import Chain
 from xrj.evaluate.diagnosis_table import MEASURES, own_runs
 from xrj.evaluate.figure import Figure
@@ -14,6 +17,7 @@ from xrj.evaluate.results import Column, Row
 from xrj.evaluate.summary import Summary, summarise
 from xrj.justify.justification import justify_all
 from xrj.justify.model import JustificationModel
+from xrj.measures.statistics import compare
 from xrj.reproduction.evaluation import Evaluation
 from xrj.reproduction.presets import measure_row, preset_rows
 
@@ -49,13 +53,23 @@ def side_by_side(one: Evaluation) -> list[Row]:
     diagnoses = [own_runs(side, one.splits, one.device) for side in (ours, paper)]
     rows += preset_rows("Diagnosis", MEASURES, diagnoses, **one.draws)
     reading = (one.splits, one.lexicon, one.device, one.cfg.beams)
-    captions = [
-        [run.bare for run in own_caption_runs(side, "ours_caption", *reading)]
-        for side in (ours, paper)
-    ]
+    captions = [own_caption_runs(side, "ours_caption", *reading) for side in (ours, paper)]
+    bare = [[run.bare for run in runs] for runs in captions]
     columns = [column for column in (*SCORES, *WORDS) if column.key in CAPTIONS]
-    rows += preset_rows("Captions", columns, captions, **one.draws)
-    return rows + _justifications(one)
+    rows += preset_rows("Captions", columns, bare, **one.draws)
+    return [*rows, *_meteor(*captions), *_justifications(one)]
+
+
+def _meteor(ours: Sequence[CaptionRun], paper: Sequence[CaptionRun]) -> list[Row]:
+    """Compare METEOR, which is of a whole split and has no interval; nothing without Java."""
+    sides = [[run.meteor[0] for run in runs] for runs in (ours, paper)]
+    known = [[value for value in side if value is not None] for side in sides]
+    if known != sides:
+        return []
+    n = sum({run.bare.split: len(run.bare.patients) for run in ours}.values())
+    a, b = (Figure(float(np.mean(side)), n) for side in known)
+    column = next(column for column in SCORES if column.key == "meteor")
+    return [measure_row(f"Captions: {column.title}", column, a, b, compare(*known).welch.p)]
 
 
 def _justifications(one: Evaluation) -> list[Row]:

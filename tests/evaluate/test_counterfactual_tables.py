@@ -111,7 +111,7 @@ def test_change_is_measured_from_the_right_start(tables):
     assert value(table, OURS, "start_l1") != value(table, OURS, "original_l1")
 
 
-def test_the_true_counterfactual_has_the_label_and_costs_nothing(tables):
+def test_the_true_counterfactual_has_the_label_and_no_cost(tables):
     table = tables["counterfactuals_validity"]
     assert value(table, TRUE, "reencoded") == 1
     assert not {"decoder", "found", "seconds", "evaluations"} & set(table.row(TRUE).cells)

@@ -1,6 +1,7 @@
 """Tables of single chains as means over several."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -36,6 +37,7 @@ def test_a_figure_is_the_mean_over_chains_with_students_interval():
     assert cells["said"] == "word"
     assert "Means over 3 chains (c0, c1, c2)" in found.note
     assert found.note.endswith("said of c0. Note.")
+    assert not found.row("ours").reference
     assert found.provenance.splits == ("split 0", "split 1", "split 2")
     assert found.provenance.seeds == (0, 1, 2)
 
@@ -63,3 +65,13 @@ def test_rows_are_those_of_all_chains():
 def test_one_chain_is_left_as_it_is():
     alone = table(0, 0.5, None)
     assert mean_tables({"a": alone}) == alone
+
+
+def test_a_reference_of_single_chains_is_one_of_the_means():
+    made = {}
+    for seed in (0, 1):
+        (one,) = table(seed, 0.5, None, "floor")
+        rows = (one.rows[0], replace(one.rows[1], reference=True))
+        made[f"c{seed}"] = [replace(one, rows=rows)]
+    (found,) = mean_tables(made)
+    assert [row.reference for row in found.rows] == [False, True]

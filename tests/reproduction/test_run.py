@@ -11,6 +11,7 @@ from tests.chains import CONF
 from xrj.config import register
 from xrj.errors import ConfigError, HandoverError
 from xrj.evaluate import bench
+from xrj.evaluate.generators import CEILING, FLOOR
 from xrj.evaluate.results import Column, ResultTable, Row
 from xrj.evaluate.results_page import read_results
 from xrj.files import read_json, sha256_json, write_json
@@ -100,6 +101,8 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     assert 0 <= arae["label_seen"].value <= 1
     assert -1 <= arae["alike"].value <= 1
     assert tables["cf"].row("ours").cells["x"] == "tiny 4 100 0"
+    ends = {row.name for row in tables["table_2"].rows if row.reference}
+    assert ends == {FLOOR, CEILING}
     assert tables["presets"].row("Diagnosis: Accuracy").cells["ahead"] == "alike"
     judged = tables["presets"].row("Justification: Valid: classifier").cells
     assert judged["paper"].n == judged["default"].n > 0  # by the main chain's, the other has none
@@ -115,7 +118,7 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     assert "table_3 ..." in capsys.readouterr().err
 
 
-def _bench(runs, monkeypatch, *overrides):
+def _bench(runs, monkeypatch):
     seen = []
 
     def tables(bench):
@@ -124,7 +127,7 @@ def _bench(runs, monkeypatch, *overrides):
 
     monkeypatch.setattr(steps, "counterfactual_tables", tables)
     monkeypatch.setattr(run, "STEPS", [steps.counterfactuals])
-    evaluate(runs, *overrides)
+    evaluate(runs)
     return seen[0]
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from xrj.evaluate.caption_table import CaptionRun
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import NONE, Column, ResultTable, Row, written
 from xrj.evaluate.runs import Run
 from xrj.reproduction import store
 from xrj.reproduction.presets import measure_row, preset_rows, preset_table
+from xrj.reproduction.side_by_side import meteor_rows
 from xrj.reproduction.store import TableStore, code_hash, code_version
 from xrj.reproduction.study_table import fitting
 from xrj.study.design import Design
@@ -57,6 +59,22 @@ def test_presets_are_written_in_each_measures_own_way():
     shown = dict(written(table))
     assert shown["Diagnosis: X"][0].value == "81.1 %"
     assert shown["Diagnosis: Y"][1].value == "1.010"
+
+
+def caption_runs(*meteors):
+    run = Run("a", "split", 0, ["p", "q", "r"], lambda _rows: {})
+    return [CaptionRun(run, run, (meteor, 0.9), "", 0.5) for meteor in meteors]
+
+
+def test_meteor_of_both_presets_is_compared_over_seeds_and_left_out_where_it_is_unknown():
+    (row,) = meteor_rows(caption_runs(0.30, 0.31, 0.32), caption_runs(0.20, 0.21, 0.22))
+    assert row.name == "Captions: METEOR"
+    assert row.cells["default"] == Figure(pytest.approx(0.31), 3)
+    assert row.cells["difference"].value == pytest.approx(0.1)
+    assert row.cells["ahead"] == "default"
+    (alone,) = meteor_rows(caption_runs(0.3), caption_runs(0.4))
+    assert alone.cells["ahead"] == "(paper)"
+    assert meteor_rows(caption_runs(0.3, None), caption_runs(0.2, 0.2)) == []
 
 
 def table(value):

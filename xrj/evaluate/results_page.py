@@ -16,7 +16,7 @@ from xrj.files import atomic_path, read_json, write_json
 from xrj.justify.page import PAGES
 
 JSON_NAME, MARKDOWN_NAME, PAGE_NAME = "results.json", "results.md", "results.html"
-SCHEMA = 1
+SCHEMA = 2
 SUFFIXES = {"image/png": "png", "image/svg+xml": "svg"}
 
 

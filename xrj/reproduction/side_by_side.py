@@ -57,11 +57,16 @@ def side_by_side(one: Evaluation) -> list[Row]:
     bare = [[run.bare for run in runs] for runs in captions]
     columns = [column for column in (*SCORES, *WORDS) if column.key in CAPTIONS]
     rows += preset_rows("Captions", columns, bare, **one.draws)
-    return [*rows, *_meteor(*captions), *_justifications(one)]
+    return [*rows, *meteor_rows(*captions), *_justifications(one)]
 
 
-def _meteor(ours: Sequence[CaptionRun], paper: Sequence[CaptionRun]) -> list[Row]:
-    """Compare METEOR, which is of a whole split and has no interval; nothing without Java."""
+def meteor_rows(ours: Sequence[CaptionRun], paper: Sequence[CaptionRun]) -> list[Row]:
+    """Return the row of METEOR, which is of a whole split and has no interval; none without Java.
+
+    Args:
+        ours: Runs of the default preset, at least one.
+        paper: Of the paper's.
+    """
     sides = [[run.meteor[0] for run in runs] for runs in (ours, paper)]
     known = [[value for value in side if value is not None] for side in sides]
     if known != sides:

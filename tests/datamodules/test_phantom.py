@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from xrj.datamodules.captions import make_captions, sentences
 from xrj.datamodules.commands import run_command
@@ -26,7 +27,15 @@ from xrj.datamodules.phantom import (
     write_phantom,
     write_phantom_for_reports,
 )
-from xrj.datamodules.phantom_anatomy import Findings, draw_acquisition, draw_ctr, draw_patient
+from xrj.datamodules.phantom_anatomy import (
+    ENLARGED,
+    NORMAL,
+    Findings,
+    ctr_of_same_rank,
+    draw_acquisition,
+    draw_ctr,
+    draw_patient,
+)
 from xrj.datamodules.phantom_physics import grid
 from xrj.datamodules.phantom_render import (
     frontal_truth,
@@ -258,6 +267,21 @@ def test_a_picture_is_drawn_again_with_another_heart_and_all_else_as_it_was(phan
         grows = apart[24:48].mean() > apart[:16].mean()  # the heart is brighter than the lungs
         assert grows == (label == "normal")
         assert np.abs(apart[:16]).mean() < 0.3 * np.abs(apart[24:48]).mean()
+
+
+@pytest.mark.parametrize(
+    ("enlarged", "own", "other"), [(True, NORMAL, ENLARGED), (False, ENLARGED, NORMAL)]
+)
+def test_a_heart_keeps_its_rank_under_the_other_label(enlarged, own, other):
+    def truncated(mean, sd, low, high):
+        return scipy.stats.truncnorm((low - mean) / sd, (high - mean) / sd, mean, sd)
+
+    drawn = [draw_ctr(0, f"CXR{k}", enlarged=not enlarged) for k in range(200)]
+    mapped = [ctr_of_same_rank(ctr, enlarged=enlarged) for ctr in drawn]
+    assert mapped == pytest.approx(truncated(*other).ppf(truncated(*own).cdf(drawn)), abs=1e-6)
+    assert [ctr_of_same_rank(ctr, enlarged=not enlarged) for ctr in mapped] == pytest.approx(drawn)
+    assert [ctr_of_same_rank(ctr, enlarged=not enlarged) for ctr in drawn] == drawn
+    assert [ctr_of_same_rank(end, enlarged=enlarged) for end in own[2:]] == pytest.approx(other[2:])
 
 
 def test_only_phantoms_of_their_own_reports_are_drawn_again(phantom, archive, tmp_path):

@@ -6,6 +6,7 @@ report), so a patient's size of heart can be changed while all else stays.
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -113,6 +114,27 @@ def draw_ctr(seed: int, uid: str, *, enlarged: bool, severity: str = "") -> floa
     while not low <= (value := float(rng.normal(mean, sd))) <= high:
         pass
     return value
+
+
+def ctr_of_same_rank(ctr: float, *, enlarged: bool) -> float:
+    """Return the ratio that is among hearts of this kind what `ctr` is among those of its own.
+
+    Both are quantiles of the truncated normal distributions that `draw_ctr` draws from.
+
+    Args:
+        ctr: Of a heart drawn without a severity.
+        enlarged: The kind that is asked for; a heart of that kind stays as it is.
+    """
+    if enlarged == (ctr >= ENLARGED[2]):
+        return ctr
+    (own, *cut), (other, *other_cut) = (
+        (NormalDist(mean, sd), low, high)
+        for mean, sd, low, high in ((NORMAL, ENLARGED) if enlarged else (ENLARGED, NORMAL))
+    )
+    below, above = map(own.cdf, cut)
+    other_below, other_above = map(other.cdf, other_cut)
+    rank = (own.cdf(ctr) - below) / (above - below)
+    return other.inv_cdf(other_below + rank * (other_above - other_below))
 
 
 def severity_of(ctr: float) -> str:

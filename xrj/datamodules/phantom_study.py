@@ -14,6 +14,7 @@ from xrj.datamodules.phantom_anatomy import (
     Findings,
     Patient,
     Side,
+    ctr_of_same_rank,
     draw_acquisition,
     draw_ctr,
     draw_patient,
@@ -141,9 +142,9 @@ def render_with_heart(seed: int, study: Study, image_id: str, size: int, label: 
     """Render a frontal picture of a study again, the patient's heart as one of another label.
 
     Anatomy, findings, exposure and quantum noise stay, so this is the true counterfactual, which
-    keeps findings that no report of the phantom has beside a normal heart. The size is what the
-    patient's random numbers give under that label; under his own the picture is that of
-    `render_study`.
+    keeps findings that no report of the phantom has beside a normal heart. The heart has the rank
+    among those of that label that the patient's has among those of his own; under his own label
+    the picture is that of `render_study`.
 
     Args:
         seed: Of the phantom.
@@ -154,7 +155,7 @@ def render_with_heart(seed: int, study: Study, image_id: str, size: int, label: 
     """
     names = [name for name, _ in study.images]
     acquisition = draw_acquisition(seed, study.uid, names.index(image_id), "frontal")
-    ctr = draw_ctr(seed, study.uid, enlarged=label == "cardiomegaly")
+    ctr = ctr_of_same_rank(study.patient.ctr, enlarged=label == "cardiomegaly")
     return render_frontal(replace(study.patient, ctr=ctr), acquisition, size)
 
 

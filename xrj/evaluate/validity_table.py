@@ -116,10 +116,11 @@ def change_table(bench: Bench) -> ResultTable:
     if TRUE in bench.methods:
         note += (
             " The true counterfactual is the phantom's: the same patient, findings and exposure "
-            "with a heart of the other label, of the size that the same random numbers give; an "
-            "X-ray that the model misreads is left out of what is measured against it. What "
-            "reconstructions lack of the X-ray is part of the distances to it, so that methods "
-            "that change the X-ray itself are ahead in them, and no part of the cosine."
+            "with a heart of the other label, as large among those as the patient's own is among "
+            "those of his label; an X-ray that the model misreads is left out of what is measured "
+            "against it. What reconstructions lack of the X-ray is part of the distances to it, "
+            "so that methods that change the X-ray itself are ahead in them, and no part of the "
+            "cosine."
         )
     rows = tuple(
         Row(name, _change(bench, one), reference=name == TRUE)

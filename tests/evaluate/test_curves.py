@@ -59,6 +59,15 @@ def test_the_table_compares_how_trainings_end():
     assert curve_table(methods).plots == table.plots
 
 
+def test_trainings_of_unlike_length_are_compared_over_the_same_epochs():
+    short = Curves({key: np.linspace(0, 1, 5) for key in ("val/accuracy", "val/diagnosis")})
+    long = Curves({key: np.linspace(0, 4, 20) for key in ("val/accuracy", "val/diagnosis")})
+    table = curve_table({ALL: [long], LABEL: [short]})
+    assert "Last: 5 epochs" in table.note
+    assert table.row(ALL).cells["accuracy"].value == pytest.approx(np.linspace(0, 4, 20)[:5].mean())
+    assert table.row(LABEL).cells["accuracy"].value == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(("epochs", "nearest"), [(1, 1), (2, 1), (5, 2), (10, 5), (11, 10)])
 def test_curves_of_short_trainings_are_smoothed_over_half_of_their_epochs(epochs, nearest):
     several = [curves(seed, 0.9, epochs) for seed in range(2)]

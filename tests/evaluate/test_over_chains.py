@@ -59,7 +59,14 @@ def test_rows_are_those_of_all_chains():
     assert [row.name for row in mean_tables(made)[0].rows] == ["ours"]
     made["b"] = table(1, 0.5, None, "rival")
     rival = mean_tables(made)[0].row("rival").cells
-    assert rival == {"share": Figure(0.5, 6, 0.5, 0.5)}
+    assert rival == {"share": Figure(0.5, 6)}  # all agree
+
+
+def test_xrays_that_chains_share_count_once():
+    first, second, third = (table(0, share, None)[0] for share in (0.2, 0.4, 0.9))
+    origin = replace(third.provenance, splits=("another",))
+    made = {"a": [first], "b": [second], "c": [replace(third, provenance=origin)]}
+    assert mean_tables(made)[0].row("ours").cells["share"].n == 20
 
 
 def test_one_chain_is_left_as_it_is():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from xrj.errors import HandoverError
 from xrj.evaluate.caption_table import CaptionRun
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import NONE, Column, ResultTable, Row, written
@@ -59,6 +60,15 @@ def test_presets_are_written_in_each_measures_own_way():
     shown = dict(written(table))
     assert shown["Diagnosis: X"][0].value == "81.1 %"
     assert shown["Diagnosis: Y"][1].value == "1.010"
+
+
+def test_presets_of_unlike_folds_are_refused():
+    def run(name, split):
+        return Run(name, split, 0, ["p", "q"], lambda _rows: {"x": 0.5})
+
+    sides = [[run("a", "f4"), run("b", "f5")], [run("c", "f4")]]
+    with pytest.raises(HandoverError, match=r"c: 'experiment=paper' .* different folds"):
+        preset_rows("Diagnosis", [HIGH], sides, resamples=10, seed=0)
 
 
 def caption_runs(*meteors):

@@ -142,7 +142,7 @@ def render_with_heart(seed: int, study: Study, image_id: str, size: int, label: 
     """Render a frontal picture of a study again, the patient's heart as one of another label.
 
     Anatomy, findings, exposure and quantum noise stay, so this is the true counterfactual, which
-    keeps findings that no report of the phantom has beside a normal heart. The heart has the rank
+    keeps findings that no report labelled normal has. The heart has the rank
     among those of that label that the patient's has among those of his own; under his own label
     the picture is that of `render_study`.
 

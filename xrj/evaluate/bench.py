@@ -292,6 +292,20 @@ class Bench:
             return Figure.share_of([bool(value) for value in measured[kept]])
         return Figure(float(measured[kept].mean()), len(kept), *(interval or (None, None)))
 
+    def mean_of(self, made: Counterfactuals, values: Values) -> Figure:
+        """Return `mean`, of the true counterfactual over those X-rays alone that have one.
+
+        What the model misreads has the label already that is asked for.
+
+        Args:
+            made: Whose values they are.
+            values: As of `mean`.
+        """
+        if made.name == TRUE:
+            there = made.targets != self.xrays.labels
+            values = [value if kept else None for value, kept in zip(values, there, strict=True)]
+        return self.mean(values)
+
 
 def _read_xrays(model: JustificationModel, data: IUXRayDataModule, split: Split) -> Xrays:
     small, frame = data.evaluation_images(split, model.sizes[0])

@@ -89,7 +89,7 @@ def curve_table(methods: Mapping[str, Sequence[Curves]]) -> ResultTable:
         )
         for key, title in MEASURES.items()
     )
-    ends = {name: [_end(one) for one in curves] for name, curves in methods.items()}
+    ends = {name: [_end(one, epochs) for one in curves] for name, curves in methods.items()}
     rows = [
         Row(
             name,
@@ -131,8 +131,8 @@ def _line(several: Sequence[NDArray[np.float64]], nearest: int) -> Line:
     return Line(np.arange(1.0, epochs + 1), smoothed.mean(axis=0), band)
 
 
-def _end(curves: Curves) -> dict[str, float]:
-    accuracy, loss = curves.measures["val/accuracy"], curves.measures["val/diagnosis"]
+def _end(curves: Curves, epochs: int) -> dict[str, float]:
+    accuracy, loss = (curves.measures[key][:epochs] for key in ("val/accuracy", "val/diagnosis"))
     return {
         "best": float(accuracy.max()),
         "accuracy": float(accuracy[-NEAREST:].mean()),

@@ -22,8 +22,8 @@ COUNT = 32
 CYCLES = 5
 
 COLUMNS = (
-    Column("l1", "L1", 3, better="low"),
-    Column("ssim", "SSIM", 3, better="high"),
+    Column("l1", "L1", 3),
+    Column("ssim", "SSIM", 3),
     Column("kept", "Diagnosis as at the start", 1, percent=True, better="high"),
 )
 
@@ -66,7 +66,8 @@ def _reversibility(bench: Bench) -> Iterator[Row]:
     for name in (OURS, SHIFT):
         made = bench.methods[name].take(slice(COUNT))
         found = cast(Tensor, made.r_after)  # both move in the space of r
-        yield Row(f"{name}: there", _compare(bench, made.before, made.after, found))
+        there = _compare(bench, made.before, made.after, found)
+        yield Row(f"{name}: there", there, reference=True)
         shown = replace(bench.xrays.take(slice(COUNT)), small=made.small, large=made.after)
         starts = {
             "there and back": found,

@@ -68,10 +68,11 @@ def embedding_table(
             "code of the frozen text autoencoder beside the picture, the same for both rivals. The "
             "paper's critics are unknown: compare the order, not the numbers. The floor is between "
             "two halves of the real X-rays, the ceiling draws each picture from a caption of "
-            "another X-ray. A lower estimate is better, one below the floor is luck. An "
-            "independent classifier looks for the caption's label in each picture. Where codes of "
-            "one label have a cosine near 1, the embedding holds the label and nothing else that "
-            "captions say. Intervals are 95 % bootstrap intervals over test patients, given the "
+            "another X-ray, both on the first fold where there are several. A lower estimate is "
+            "better, one below the floor is luck. An independent classifier looks for the "
+            "caption's label in each picture. Where codes of one label have a cosine near 1, the "
+            "embedding holds the label and nothing else that captions say. Intervals are 95 % "
+            "bootstrap intervals over test patients, given the "
             "critics."
         ),
         paper=PAPER,

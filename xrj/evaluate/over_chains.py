@@ -1,7 +1,7 @@
 """Tables that each chain has of its own, as means over seeds or folds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from xrj.evaluate.figure import Figure
@@ -11,8 +11,8 @@ from xrj.evaluate.results import Cell, Column, Provenance, ResultTable
 def mean_tables(made: Mapping[str, Sequence[ResultTable]]) -> list[ResultTable]:
     """Return tables whose figures are means over chains, with Student's interval over them.
 
-    A chain where a figure could not be measured does not count for it. n is of all that count. Rows
-    are those that all chains have.
+    A chain where a figure could not be measured does not count for it. n counts the X-rays of each
+    split once. Rows are those that all chains have.
 
     Args:
         made: The same tables of each chain, by its name.
@@ -27,11 +27,15 @@ def mean_tables(made: Mapping[str, Sequence[ResultTable]]) -> list[ResultTable]:
 def _mean(tables: Sequence[ResultTable], names: Sequence[str], first: str) -> ResultTable:
     cells = [{row.name: row.cells for row in table.rows} for table in tables]
     columns = {column.key: column for column in tables[0].columns}
+    splits = [
+        name if table.provenance is None else table.provenance.splits
+        for name, table in zip(names, tables, strict=True)
+    ]
     rows = [
         replace(
             row,
             cells={
-                key: _cell(columns[key], [one[row.name].get(key) for one in cells])
+                key: _cell(columns[key], [one[row.name].get(key) for one in cells], splits)
                 for key in row.cells
             },
         )
@@ -40,8 +44,8 @@ def _mean(tables: Sequence[ResultTable], names: Sequence[str], first: str) -> Re
     ]
     note = (
         f"Means over {len(tables)} chains ({', '.join(names)}), each on its own test split; "
-        "intervals are Student's over the chains, and n counts the X-rays of all. What follows is "
-        f"said of {first}. {tables[0].note}"
+        "intervals are Student's over the chains, none where all agree, and n counts the X-rays "
+        f"of each split once. What follows is said of {first}. {tables[0].note}"
     )
     return replace(tables[0], rows=tuple(rows), note=note, provenance=_origin(tables))
 
@@ -57,12 +61,20 @@ def _origin(tables: Sequence[ResultTable]) -> Provenance | None:
     )
 
 
-def _cell(column: Column, cells: Sequence[Cell]) -> Cell:
-    known = [one for one in cells if isinstance(one, Figure) and math.isfinite(one.value)]
+def _cell(column: Column, cells: Sequence[Cell], splits: Sequence[Hashable]) -> Cell:
+    known = [
+        (one, split)
+        for one, split in zip(cells, splits, strict=True)
+        if isinstance(one, Figure) and math.isfinite(one.value)
+    ]
     if not known:
         return cells[0]
-    mean = Figure.mean([one.value for one in known])
+    values = [one.value for one, _ in known]
+    n = sum(max(one.n for one, of in known if of == split) for split in {of for _, of in known})
+    if len(set(values)) == 1:
+        return Figure(values[0], n)
+    mean = Figure.mean(values)
     low, high = mean.low, mean.high
     if column.percent and low is not None and high is not None:
         low, high = max(low, 0.0), min(high, 1.0)
-    return Figure(mean.value, sum(one.n for one in known), low, high)
+    return Figure(mean.value, n, low, high)

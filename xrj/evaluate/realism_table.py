@@ -46,7 +46,7 @@ def realism_table(bench: Bench) -> ResultTable:
         RECONSTRUCTIONS: (bench.start.large, bench.sources),
         **{name: (made.after, made.targets) for name, made in bench.methods.items()},
     }
-    least = float(nearest_distances(thumbnails(bench.xrays.large), bench.train_thumbnails).min())
+    least = float(nearest_distances(thumbnails(bench.test.large), bench.train_thumbnails).min())
     compared = _Compared.of(bench, [labels for _, labels in sets.values()])
     rows = []
     for name, (pictures, labels) in bench.progress(list(sets.items()), "Counterfactuals: realism"):

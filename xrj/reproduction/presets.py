@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import Cell, Column, ResultTable, Row, p_value
-from xrj.evaluate.runs import Run, of_each, over_runs
+from xrj.evaluate.runs import Run, check_balance, of_each, over_runs
 from xrj.measures.statistics import compare
 
 COLUMNS = (
@@ -34,8 +34,12 @@ def preset_rows(
         sides: Runs of the default preset and of the paper's, at least one each.
         resamples: Of the patients.
         seed: Of the draws.
+
+    Raises:
+        HandoverError: One preset has a fold that the other lacks.
     """
     ours, paper = sides
+    check_balance({"default": ours, "experiment=paper": paper})
     keys = [column.key for column in columns]
     first, second = (
         over_runs(runs, keys, resamples=resamples, seed=seed) for runs in (ours, paper)

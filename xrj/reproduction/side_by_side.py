@@ -37,7 +37,11 @@ JUSTIFICATIONS = (
 
 
 def side_by_side(one: Evaluation) -> list[Row]:
-    """Return a row for each measure of both presets."""
+    """Return a row for each measure of both presets.
+
+    Raises:
+        HandoverError: One preset has a fold that the other lacks.
+    """
     ours, paper = one.chains.seeds, one.chains.paper
     rows: list[Row] = []
     if all(chain.has("gan1") for chain in (*ours, *paper)):
@@ -71,8 +75,13 @@ def meteor_rows(ours: Sequence[CaptionRun], paper: Sequence[CaptionRun]) -> list
     known = [[value for value in side if value is not None] for side in sides]
     if known != sides:
         return []
-    n = sum({run.bare.split: len(run.bare.patients) for run in ours}.values())
-    a, b = (Figure(float(np.mean(side)), n) for side in known)
+    a, b = (
+        Figure(
+            float(np.mean(values)),
+            sum({run.bare.split: len(run.bare.patients) for run in side}.values()),
+        )
+        for values, side in zip(known, (ours, paper), strict=True)
+    )
     column = next(column for column in SCORES if column.key == "meteor")
     return [measure_row(f"Captions: {column.title}", column, a, b, compare(*known).welch.p)]
 
@@ -82,6 +91,9 @@ def _justifications(one: Evaluation) -> list[Row]:
     chains = (one.chains.main, one.chains.paper[0])
     if not all(chain.has("gan2") for chain in chains):
         return []
+    first, second = (chain.export("gan2").info["split"] for chain in chains)
+    if first != second:
+        return []  # the classifier may have learnt from the other's test X-rays
     ours, paper = (one.model(chain) for chain in chains)
     judge = ours.classifier if ours.labels == paper.labels else None
     paper = replace(paper, classifier=judge)

@@ -157,8 +157,12 @@ def table_5(one: Evaluation) -> Tables:
     """Analyse an expert study, or a simulated one."""
     cfg, main = one.cfg, one.chains.main
     if cfg.evaluate.study is None and not main.has("classifier"):
-        return []  # its saliency maps are what readers would compare with
+        one.store.console.print(
+            f"table_5 is left out: readers compare with saliency maps; {one.train('classifier')}"
+        )
+        return []
     used = [(main, stage) for stage in ESSENTIAL]
+    used += [(main, "classifier")] if main.has("classifier") else []
 
     def make() -> Tables:
         settings = {"resamples": cfg.study.resamples, "seed": cfg.seed}
@@ -177,7 +181,7 @@ def table_5(one: Evaluation) -> Tables:
         opinion = Opinion(**plain(cfg.study.simulated))
         return [study_table(simulated_study(one.model(main), data, fitted, opinion, **settings))]
 
-    inputs = {"study": plain(cfg.study), "folder": cfg.evaluate.study, "seed": cfg.seed}
+    inputs = {"study": plain(cfg.study), "seed": cfg.seed, **one.search}
     if cfg.evaluate.study is not None:
         return make()  # its answers may have changed
     try:
@@ -217,14 +221,14 @@ def figures(one: Evaluation) -> Tables:
     """Draw figures 3 and 4."""
     main = one.chains.main
     used = [(main, stage) for stage in ESSENTIAL]
-    if main.has("classifier"):
-        used.append((main, "classifier"))
+    used += [(main, "classifier")] if main.has("classifier") else []
+    missing = [] if main.has("classifier") else [f"figure 4; {one.train('classifier')}"]
 
     def make() -> Tables:
         data = one.splits.of(main.export("inverse"))
         return drawn_figures(one.model(main), data, one.settings, one.cfg.seed)
 
-    return one.tables("figures", used, one.search, make)
+    return one.tables("figures", used, one.search, make, missing)
 
 
 def presets(one: Evaluation) -> Tables:
@@ -241,7 +245,8 @@ def presets(one: Evaluation) -> Tables:
     ]
     justified = [(chains.main, "gan2"), (chains.main, "classifier"), (chains.paper[0], "gan2")]
     used += [(chain, stage) for chain, stage in justified if chain.has(stage)]
-    settings = {"critic": vars(one.critic), "lexicon": plain(one.cfg.lexicon), **one.search}
+    measured = {"lexicon": plain(one.cfg.lexicon), "mapped": one.cfg.mapped}
+    settings = {"critic": vars(one.critic), **measured, **one.search}
     return one.tables("presets", used, settings, lambda: [preset_table(side_by_side(one))])
 
 

@@ -94,7 +94,7 @@ def study_table(analysis: Analysis) -> ResultTable:
     """Return table 5."""
     answered = analysis.subsets["all"]
     methods = list(dict.fromkeys(name for one in answered.values() for name in one.methods))
-    columns = [Column(name, NAMES.get(name, name), 2, better="high") for name in methods] + [
+    columns = [Column(name, NAMES.get(name, name), 2) for name in methods] + [
         Column("student", "p, Student"),
         Column("welch", "p, Welch"),
         Column("mixed", "p, mixed model"),

@@ -10,11 +10,12 @@ from tests.chains import mapping_settings
 from tests.evaluate.test_rivals import CODES, LABELS
 from tests.justify.toy import Toy, picture
 from xrj.datamodules.images import resize, to_tensor
+from xrj.evaluate.axis_table import axis_table
 from xrj.evaluate.bench import NEAREST, OURS, PIXELS, RANDOM, SHIFT, TRUE, UNREFINED, Bench
 from xrj.evaluate.counterfactual_tables import TABLES
 from xrj.evaluate.features import read_features
 from xrj.evaluate.methods import Xrays
-from xrj.evaluate.realism_table import REAL, RECONSTRUCTIONS
+from xrj.evaluate.realism_table import REAL, RECONSTRUCTIONS, realism_table
 from xrj.evaluate.results import ResultTable
 from xrj.evaluate.validity_table import change_table, validity_table
 from xrj.justify.evidence import EvidenceSettings
@@ -145,12 +146,17 @@ def test_an_xray_that_the_model_misreads_has_no_true_counterfactual():
     test = dataclasses.replace(bench.test, labels=wrong)
     mislabelled = dataclasses.replace(bench, test=test)
     change, validity = change_table(mislabelled), validity_table(mislabelled)
+    realism, axis = realism_table(mislabelled), axis_table(mislabelled)
     row = change.row(OURS).cells
     assert row["true_l1"].n == row["true_cosine"].n == len(bench.rows) - 1
     assert row["start_l1"].n == validity.row(OURS).cells["reencoded"].n == len(bench.rows)
     assert change.row(TRUE).cells["start_l1"].n == len(bench.rows) - 1
     assert validity.row(TRUE).cells["reencoded"].n == len(bench.rows) - 1
     assert value(validity, TRUE, "reencoded") == 1
+    for measure in ("kernel", "hit", "hit_pixels", "nearest"):
+        assert realism.row(TRUE).cells[measure].n == realism.row(OURS).cells[measure].n - 1
+    rows = {name: axis.row(f"{name}: its own change").cells["cout"].n for name in (TRUE, NEAREST)}
+    assert rows[TRUE] == rows[NEAREST] - 1
 
 
 def test_copies_and_owners_are_recognised(tables):

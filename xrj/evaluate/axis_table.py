@@ -1,6 +1,7 @@
 """Saliency and counterfactual on one axis: whose order of pixels turns or keeps the classifier?"""
 
 from collections.abc import Mapping
+from functools import partial
 
 import cv2
 import numpy as np
@@ -106,10 +107,11 @@ def _transition(
     target = torch.from_numpy(made.targets)
     source = torch.from_numpy(bench.sources[: len(target)])
     rows = torch.arange(len(target))
+    mean = partial(bench.mean_asked, asked=bench.asked(made))
     return {
-        "cout": bench.mean(cout(curves, source, target).tolist()),
-        "target": bench.mean(area(curves[rows, :, target]).tolist()),
-        "source": bench.mean(area(curves[rows, :, source]).tolist()),
+        "cout": mean(cout(curves, source, target).tolist()),
+        "target": mean(area(curves[rows, :, target]).tolist()),
+        "source": mean(area(curves[rows, :, source]).tolist()),
     }
 
 

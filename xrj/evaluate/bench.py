@@ -49,6 +49,8 @@ SHIFT, SHIFT_PICTURE = "Latent shift", "Latent shift, through the picture"
 RANDOM = "Random direction"
 PIXELS, NEAREST = "Adversarial pixels", "Nearest real X-ray"
 TRUE = "True counterfactual"
+UNASKED = -1
+"""In place of the label that a picture should show: none, it is the X-ray itself."""
 MIDDLE = 2.5, 97.5
 """Percentiles between which a true CTR is usual for its label."""
 
@@ -270,6 +272,19 @@ class Bench:
 
     # Figures
 
+    def asked(self, made: Counterfactuals) -> NDArray[np.int64]:
+        """Return the labels that counterfactuals should show, (N,).
+
+        What the model misreads has the label already that is asked for, so that its true
+        counterfactual is the X-ray itself: `UNASKED`.
+
+        Args:
+            made: Of the X-rays that are explained, or of the first of them.
+        """
+        own = self.xrays.labels[: len(made.targets)]
+        shows_itself = (made.targets == own) & (made.name == TRUE)
+        return np.where(shows_itself, UNASKED, made.targets)
+
     def mean(self, values: Values) -> Figure:
         """Return the mean over X-rays with its bootstrap interval over patients.
 
@@ -292,19 +307,14 @@ class Bench:
             return Figure.share_of([bool(value) for value in measured[kept]])
         return Figure(float(measured[kept].mean()), len(kept), *(interval or (None, None)))
 
-    def mean_of(self, made: Counterfactuals, values: Values) -> Figure:
-        """Return `mean`, of the true counterfactual over those X-rays alone that have one.
-
-        What the model misreads has the label already that is asked for.
-
-        Args:
-            made: Whose values they are.
-            values: As of `mean`.
-        """
-        if made.name == TRUE:
-            there = made.targets != self.xrays.labels
-            values = [value if kept else None for value, kept in zip(values, there, strict=True)]
-        return self.mean(values)
+    def mean_asked(self, values: Values, asked: NDArray[np.int64]) -> Figure:
+        """Return `mean` over those pictures alone that another label is `asked` of."""
+        return self.mean(
+            [
+                None if label == UNASKED else value
+                for value, label in zip(values, asked, strict=True)
+            ]
+        )
 
 
 def _read_xrays(model: JustificationModel, data: IUXRayDataModule, split: Split) -> Xrays:

@@ -1,7 +1,8 @@
 """Table of counterfactuals as pictures: are they X-rays, of this patient, and no copies?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xrj.datamodules.images import UInt8
-from xrj.evaluate.bench import TRUE, Bench
+from xrj.evaluate.bench import TRUE, UNASKED, Bench, Values
 from xrj.evaluate.features import THUMBNAIL, Features, thumbnails
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
@@ -44,7 +45,7 @@ def realism_table(bench: Bench) -> ResultTable:
     sets = {
         REAL: (bench.xrays.large, bench.xrays.labels),
         RECONSTRUCTIONS: (bench.start.large, bench.sources),
-        **{name: (made.after, made.targets) for name, made in bench.methods.items()},
+        **{name: (made.after, bench.asked(made)) for name, made in bench.methods.items()},
     }
     least = float(nearest_distances(thumbnails(bench.test.large), bench.train_thumbnails).min())
     compared = _Compared.of(bench, [labels for _, labels in sets.values()])
@@ -52,12 +53,13 @@ def realism_table(bench: Bench) -> ResultTable:
     for name, (pictures, labels) in bench.progress(list(sets.items()), "Counterfactuals: realism"):
         features = bench.method_features.get(name) or bench.features(pictures)
         cells: dict[str, Cell] = {}
+        mean = partial(bench.mean_asked, asked=labels)
         if features is not None:
             cells = compared.distances(bench, features, labels)
         if name != REAL:
-            cells |= _identity(bench, pictures, features)
+            cells |= _identity(bench, pictures, features, mean)
         far = nearest_distances(thumbnails(pictures), bench.train_thumbnails)
-        cells |= {"nearest": bench.mean(far), "copies": bench.mean(far < least)}
+        cells |= {"nearest": mean(far), "copies": mean(far < least)}
         rows.append(Row(name, cells, reference=name in (REAL, RECONSTRUCTIONS, TRUE)))
     patients = len(set(bench.test.patients))
     note = (
@@ -73,6 +75,8 @@ def realism_table(bench: Bench) -> ResultTable:
         "real one: than every test X-ray is to a training X-ray, as copies would be. Smooth "
         "pictures are nearer to all, see the reconstructions."
     )
+    if TRUE in bench.methods:
+        note += " An X-ray that the model misreads has no true counterfactual."
     if bench.classifier is None:
         note += f" {NO_CLASSIFIER}"
     title = "Counterfactuals: realism, identity and memorisation"
@@ -96,7 +100,8 @@ class _Compared:
     def of(cls, bench: Bench, sets: Sequence[NDArray[np.int64]]) -> Self:
         """Choose as many of each label as the scarcest set holds."""
         kinds = len(bench.model.labels)
-        counts = np.array([np.bincount(labels, minlength=kinds) for labels in sets])
+        shown = [labels[labels != UNASKED] for labels in sets]
+        counts = np.array([np.bincount(labels, minlength=kinds) for labels in shown])
         available = np.bincount(bench.train.labels, minlength=kinds)
         each = np.minimum(counts.min(axis=0), available)
         each[each < LEAST] = 0
@@ -151,7 +156,9 @@ def _draw(labels: NDArray[np.int64], each: NDArray[np.int64], seed: int) -> list
     )
 
 
-def _identity(bench: Bench, pictures: UInt8, features: Features | None) -> dict[str, Cell]:
+def _identity(
+    bench: Bench, pictures: UInt8, features: Features | None, mean: Callable[[Values], Figure]
+) -> dict[str, Cell]:
     patients = bench.xrays.patients
 
     def ranks(queries: Tensor, gallery: Tensor) -> NDArray[np.int64]:
@@ -161,8 +168,8 @@ def _identity(bench: Bench, pictures: UInt8, features: Features | None) -> dict[
     centred = [rows - rows.mean(dim=1, keepdim=True) for rows in (small, gallery)]
     by_pixels = ranks(*centred)
     cells: dict[str, Cell] = {
-        "hit_pixels": bench.mean(by_pixels == 1),
-        "rank_pixels": bench.mean(by_pixels.astype(float)),
+        "hit_pixels": mean(by_pixels == 1),
+        "rank_pixels": mean(by_pixels.astype(float)),
     }
     test = bench.test_features
     if features is None or test is None:
@@ -170,6 +177,6 @@ def _identity(bench: Bench, pictures: UInt8, features: Features | None) -> dict[
     by_features = ranks(features.places, test.places)
     return {
         **cells,
-        "hit": bench.mean(by_features == 1),
-        "rank": bench.mean(by_features.astype(float)),
+        "hit": mean(by_features == 1),
+        "rank": mean(by_features.astype(float)),
     }

@@ -254,8 +254,7 @@ def _build_inverse(
         "width": settings["width"],
         "size": cfg.dims.small,
         "channels": CHANNELS,
-        "dropout": settings["dropout"],
-        "convolution_dropout": settings["convolution_dropout"],
+        **_pick(settings, "dropout convolution_dropout residual_blocks"),
     }
     return InverseModule(
         inverse=build_net(inverse),

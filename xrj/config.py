@@ -168,6 +168,7 @@ class InverseConfig:
     average: float = MISSING
     dropout: float = MISSING
     convolution_dropout: float = MISSING
+    residual_blocks: int = MISSING
     augmentations: list[dict[str, Any]] = MISSING
 
 

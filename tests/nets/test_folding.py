@@ -23,13 +23,14 @@ def trained(net):
     return net.eval()
 
 
-@pytest.fixture(params=["stage1", "paper", "stackgan", "inverse"])
+@pytest.fixture(params=["stage1", "paper", "stackgan", "inverse", "residual"])
 def net_and_inputs(request):
     r, small = torch.randn(3, 9), torch.randn(3, 1, 16, 16)
     if request.param == "stage1":
         return trained(GeneratorStage1(9, 4, 16, 1)), (r,)
-    if request.param == "inverse":
-        return trained(InverseMapping(6, 3, 1.0, 4, 16, 1, 0.5, 0.1)), (small,)
+    if request.param in ("inverse", "residual"):
+        blocks = int(request.param == "residual")
+        return trained(InverseMapping(6, 3, 1.0, 4, 16, 1, 0.5, 0.1, blocks)), (small,)
     net = GeneratorStage2(9, 4, 16, 64, 1, request.param, skip=True)
     return trained(net), (r, small.clamp(-1, 1))
 

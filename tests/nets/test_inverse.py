@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
+from xrj.nets.image import Residual
 from xrj.nets.inverse import InverseMapping
 
 
@@ -32,6 +34,27 @@ def test_dropout_is_a_tenth_after_convolutions_and_half_after_dense_layers():
     )
     rates = [layer.p for layer in net.modules() if isinstance(layer, torch.nn.Dropout)]
     assert rates == [0.1, 0.1, 0.1, 0.5, 0.5]
+
+
+def test_residual_blocks_follow_each_halving_and_none_is_the_papers_net():
+    def net(blocks):
+        torch.manual_seed(0)
+        return InverseMapping(6, 3, 1.0, 2, 32, 1, 0.0, 0.0, blocks)
+
+    def blocks_of(net):
+        return [block for block in net.modules() if isinstance(block, Residual)]
+
+    assert not blocks_of(net(0))
+    deep = net(2)
+    assert [block.body[0].in_channels for block in blocks_of(deep)] == [2, 2, 4, 4, 8, 8]
+    for block in blocks_of(deep):
+        block.body[-1].weight.data.zero_()
+    image = torch.rand(3, 1, 32, 32)
+    assert deep(image).shape == (3, 9)
+    grown = list(deep.convolutions[0])[:2]
+    torch.testing.assert_close(
+        deep.convolutions[0](image), torch.relu(nn.Sequential(*grown)(image))
+    )
 
 
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (32, 3), (128, 1)])

@@ -84,7 +84,13 @@ def down(inputs: int, outputs: int, activation: nn.Module, *, norm: bool) -> nn.
     return nn.Sequential(*layers, activation)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two 3x3 convolutions whose result is added to what they are given, then a ReLU.
+
+    Args:
+        channels: In and out.
+    """
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -93,6 +99,7 @@ class _Residual(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map features (B, channels, h, w) to ones of the same shape."""
         return F.relu(x + self.body(x))
 
 
@@ -163,7 +170,7 @@ class GeneratorStage2(nn.Module):
             first, down(w2, w4, nn.ReLU(), norm=True), down(w4, w8, nn.ReLU(), norm=True)
         )
         self.join = nn.Sequential(_same(w8 + representation, w8), nn.BatchNorm2d(w8), nn.ReLU())
-        self.residual = nn.Sequential(_Residual(w8), _Residual(w8))
+        self.residual = nn.Sequential(Residual(w8), Residual(w8))
         steps = halvings(size) - halvings(small) + (2 if finest else 3)
         ladder = [max(w8 >> i, 1) for i in range(steps + 1)]
         self.body = nn.Sequential(*(_up(a, b) for a, b in pairwise(ladder)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xrj.nets.image import BASE, down, halvings
+from xrj.nets.image import BASE, Residual, down, halvings
 
 
 class InverseMapping(nn.Module):
@@ -25,6 +25,7 @@ class InverseMapping(nn.Module):
         channels: Image channels.
         dropout: After every ReLU of the dense layers; 0.5 in the paper.
         convolution_dropout: After every LeakyReLU; 0.1 in the paper.
+        residual_blocks: After every halving; none in the paper.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class InverseMapping(nn.Module):
         channels: int,
         dropout: float,
         convolution_dropout: float,
+        residual_blocks: int = 0,
     ) -> None:
         super().__init__()
         self.embedding, self.scale = embedding, scale
@@ -44,7 +46,9 @@ class InverseMapping(nn.Module):
         self.convolutions = nn.Sequential(
             *(
                 nn.Sequential(
-                    down(a, b, nn.LeakyReLU(0.2), norm=i > 0), nn.Dropout(convolution_dropout)
+                    down(a, b, nn.LeakyReLU(0.2), norm=i > 0),
+                    nn.Dropout(convolution_dropout),
+                    *(Residual(b) for _ in range(residual_blocks)),
                 )
                 for i, (a, b) in enumerate(pairwise(ladder))
             )

@@ -53,6 +53,10 @@ class InverseMapping(nn.Module):
                 for i, (a, b) in enumerate(pairwise(ladder))
             )
         )
+        if residual_blocks:
+            for layer in self.convolutions.modules():
+                if isinstance(layer, nn.Conv2d):  # He et al. 2015, as torchvision's ResNets
+                    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         hidden = 2 * ladder[-1]
         self.dense = nn.Sequential(
             nn.Linear(ladder[-1] * BASE * BASE, hidden), nn.ReLU(), nn.Dropout(dropout),

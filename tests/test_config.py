@@ -72,6 +72,7 @@ def test_the_paper_is_followed_to_the_letter():
     assert not cfg.gan2.lean
     assert cfg.gan2.consistency == cfg.inverse.noise_weight == cfg.inverse.caption_weight == 0
     assert (cfg.inverse.convolution_dropout, cfg.inverse.dropout) == (0.1, 0.5)
+    assert cfg.inverse.residual_blocks == 0
 
 
 @pytest.mark.parametrize("kind", ["normal", "uniform"])

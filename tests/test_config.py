@@ -50,6 +50,16 @@ def test_the_command_line_beats_the_experiment():
     assert (cfg.name, cfg.gan1.width) == ("mine", 5)
 
 
+def test_residual_blocks_are_for_real_xrays_and_not_the_papers():
+    for experiment, blocks in (
+        ("small", 1),
+        ("demo", 0),
+        ("[demo,large]", 0),
+        ("[paper,small]", 0),
+    ):
+        assert compose_train(f"experiment={experiment}").inverse.residual_blocks == blocks
+
+
 def test_the_larger_phantom_keeps_all_of_the_demo_but_its_length():
     demo, large = compose_train("experiment=demo"), compose_train("experiment=[demo,large]")
     assert large.data.phantom.reports == 4 * demo.data.phantom.reports

@@ -153,6 +153,9 @@ def test_an_xray_that_the_model_misreads_has_no_true_counterfactual():
     assert change.row(TRUE).cells["start_l1"].n == len(bench.rows) - 1
     assert validity.row(TRUE).cells["reencoded"].n == len(bench.rows) - 1
     assert value(validity, TRUE, "reencoded") == 1
+    frechet = [row.cells["frechet"].n for row in realism.rows]
+    assert len(set(frechet)) == 1
+    assert frechet[0] < len(bench.rows)
     for measure in ("kernel", "hit", "hit_pixels", "nearest"):
         assert realism.row(TRUE).cells[measure].n == realism.row(OURS).cells[measure].n - 1
     rows = {name: axis.row(f"{name}: its own change").cells["cout"].n for name in (TRUE, NEAREST)}

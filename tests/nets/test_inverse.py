@@ -47,6 +47,8 @@ def test_residual_blocks_follow_each_halving_and_none_is_the_papers_net():
     assert not blocks_of(net(0))
     deep = net(2)
     assert [block.body[0].in_channels for block in blocks_of(deep)] == [2, 2, 4, 4, 8, 8]
+    last = blocks_of(InverseMapping(6, 3, 1.0, 16, 32, 1, 0.0, 0.0, 1))[-1].body[0].weight
+    assert last.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
     for block in blocks_of(deep):
         block.body[-1].weight.data.zero_()
     image = torch.rand(3, 1, 32, 32)

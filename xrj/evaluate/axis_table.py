@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xrj.datamodules.images import UInt8, to_tensor
-from xrj.evaluate.bench import OURS, TRUE, Bench
+from xrj.evaluate.bench import NO_TRUE, OURS, TRUE, Bench
 from xrj.evaluate.methods import Counterfactuals
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.evaluate.validity_table import NO_CLASSIFIER
@@ -67,6 +67,8 @@ def axis_table(bench: Bench) -> ResultTable:
             "diagnosis, too, so both are to be read against the random order. Saliency explains "
             "the classifier on the X-ray; our change explains the model and never saw it."
         )
+        if TRUE in bench.methods:
+            note += f" {NO_TRUE}"
     title = "Saliency and counterfactual on one axis"
     return ResultTable("counterfactuals_axis", title, COLUMNS, tuple(rows), note)
 

@@ -51,6 +51,7 @@ PIXELS, NEAREST = "Adversarial pixels", "Nearest real X-ray"
 TRUE = "True counterfactual"
 UNASKED = -1
 """In place of the label that a picture should show: none, it is the X-ray itself."""
+NO_TRUE = "An X-ray that the model misreads has no true counterfactual and is left out of that row."
 MIDDLE = 2.5, 97.5
 """Percentiles between which a true CTR is usual for its label."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xrj.datamodules.images import UInt8
-from xrj.evaluate.bench import TRUE, UNASKED, Bench, Values
+from xrj.evaluate.bench import NO_TRUE, TRUE, UNASKED, Bench, Values
 from xrj.evaluate.features import THUMBNAIL, Features, thumbnails
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
@@ -76,7 +76,7 @@ def realism_table(bench: Bench) -> ResultTable:
         "pictures are nearer to all, see the reconstructions."
     )
     if TRUE in bench.methods:
-        note += " An X-ray that the model misreads has no true counterfactual."
+        note += f" {NO_TRUE}"
     if bench.classifier is None:
         note += f" {NO_CLASSIFIER}"
     title = "Counterfactuals: realism, identity and memorisation"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from xrj.evaluate.bench import TRUE, Bench
+from xrj.evaluate.bench import NO_TRUE, TRUE, Bench
 from xrj.evaluate.methods import Counterfactuals
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.justify.change import CtrChange, distances, weigh_heart
@@ -61,6 +61,8 @@ def validity_table(bench: Bench) -> ResultTable:
         Row(name, _validity(bench, one), reference=name == TRUE)
         for name, one in bench.methods.items()
     ]
+    if TRUE in bench.methods:
+        note += f" {NO_TRUE}"
     if bench.classifier is None:
         note += f" {NO_CLASSIFIER}"
     return ResultTable(
@@ -147,7 +149,7 @@ def _change(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
     true = bench.methods.get(TRUE)
     if true is not None and made.name != TRUE:
         apart = distances(true.after, made.after)
-        same = (made.targets == true.targets) & (true.targets != bench.xrays.labels)
+        same = made.targets == bench.asked(true)
         for measure in ("l1", "ssim"):
             values = [getattr(one, measure) for one in apart]
             cells[f"true_{measure}"] = mean(np.where(same, values, np.nan))

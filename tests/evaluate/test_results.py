@@ -76,6 +76,12 @@ def test_cells_as_shown(table):
     assert (rows["theirs"][0].value, rows["theirs"][0].paper) == ("–", "91.9 %")
 
 
+def test_zero_has_no_sign():
+    loss, share = COLUMNS[1], COLUMNS[0]
+    assert [loss.write(value) for value in (-0.004, -0.006, 0.0)] == ["0.00", "-0.01", "0.00"]
+    assert share.write(-0.0001) == "0.0 %"
+
+
 def test_markdown_says_all(table):
     text = as_markdown(table)
     assert "| ours | 90.0 % (80.0 to 95.0), n=40; paper 90.6 % | 0.50, n=40 | < 0.001 |" in text

@@ -44,6 +44,15 @@ def test_folds_count_all_their_xrays():
     assert figure.low < figure.value < figure.high
 
 
+def test_measures_of_other_xrays_count_those():
+    folds = [
+        Run(split, split, 0, patients, lambda _rows: {"x": 1.0, "x_val": 2.0}, {"x_val": others})
+        for split, patients, others in (("a", ["p", "q", "r"], 7), ("b", ["s"], 4))
+    ]
+    found = over_runs([*folds, folds[0]], ["x", "x_val"], resamples=0, seed=0)
+    assert (found["x"].n, found["x_val"].n) == (4, 11)
+
+
 def test_without_variance_there_is_no_interval():
     figure = over_runs([run("a", [1.0, 1])], ["x"], resamples=100, seed=0)["x"]
     assert (figure.value, figure.low, figure.high) == (1.0, None, None)

@@ -99,6 +99,8 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     assert {row.name for row in tables["table_2"].rows} >= {"ARAE", "Floor: real against real"}
     arae = tables["table_2"].row("ARAE").cells
     assert 0 <= arae["label_seen"].value <= 1
+    assert arae["wasserstein_train"].n > arae["wasserstein"].n == ours["accuracy"].n
+    assert arae["alignment_val"].n == arae["wasserstein_val"].n > 0
     assert -1 <= arae["alike"].value <= 1
     assert tables["cf"].row("ours").cells["x"] == "tiny 4 100 0"
     ends = {row.name for row in tables["table_2"].rows if row.reference}

@@ -331,12 +331,15 @@ def _run(
     constant: Mapping[str, float],
 ) -> Run:
     """Return a run whose test estimates can be resampled; the others are as they are."""
+    elsewhere = {
+        f"{kind}_{name}": one.gaps[name] for kind, one in found.items() for name in ("val", "train")
+    }
     fixed = dict.fromkeys(KEYS, float("nan")) | dict(constant)
-    for kind, one in found.items():
-        fixed |= {f"{kind}_{name}": float(one.gaps[name].mean()) for name in ("val", "train")}
+    fixed |= {key: float(gaps.mean()) for key, gaps in elsewhere.items()}
     gaps = {kind: one.gaps["test"] for kind, one in found.items()}
 
     def scores(rows: NDArray[np.int64]) -> dict[str, float]:
         return fixed | {kind: float(values[rows].mean()) for kind, values in gaps.items()}
 
-    return Run(chain.name, split, chain.seed(stage), list(frame["patient_id"]), scores)
+    patients, counts = list(frame["patient_id"]), {key: len(one) for key, one in elsewhere.items()}
+    return Run(chain.name, split, chain.seed(stage), patients, scores, counts)

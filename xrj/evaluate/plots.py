@@ -43,7 +43,7 @@ def plot_lines(
         lines: By their name in the legend.
         x_title: Under the axis.
         y_title: Beside the axis.
-        marked: Mark each place.
+        marked: Mark each place, there and under the axis.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot()
@@ -54,7 +54,10 @@ def plot_lines(
             band = np.asarray(line.band, np.float64)
             axes.fill_between(x, y - band, y + band, color=colour, alpha=0.18, lw=0)
     axes.set_xlabel(x_title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if marked:
+        axes.set_xticks(sorted({float(place) for line in lines.values() for place in line.x}))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(y_title)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)

@@ -35,7 +35,7 @@ class Column:
         """Return a value as shown."""
         if not math.isfinite(value):
             return NONE
-        return f"{100 * value:.{self.digits}f} %" if self.percent else f"{value:.{self.digits}f}"
+        return f"{100 * value:z.{self.digits}f} %" if self.percent else f"{value:z.{self.digits}f}"
 
 
 @dataclass(frozen=True)

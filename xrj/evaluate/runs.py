@@ -1,7 +1,7 @@
 """Figures over several runs of one method: their mean, its interval and their deviation."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Run:
         seed: Of its training; None where it is not recorded.
         patients: Of each test X-ray.
         scores: Measures of some of its rows, repeats among them; NaN where undefined.
+        elsewhere: Measures of other X-rays than the test split's, with how many they are.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Run:
     seed: int | None
     patients: Sequence[str]
     scores: Callable[[Rows], Scores]
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_splits(splits: Sequence[tuple[str, str]], *, folds: bool) -> None:
@@ -102,8 +104,9 @@ def over_runs(
     drawn = [
         measure({split: next(rows) for split, rows in draws.items()}) for _ in range(resamples)
     ]
-    n = sum(map(len, patients.values()))
-    return {key: _figure(found[key], n, [one[key] for one in drawn]) for key in keys}
+    folds = {run.split: run for run in runs}.values()
+    n = {key: sum(run.elsewhere.get(key, len(run.patients)) for run in folds) for key in keys}
+    return {key: _figure(found[key], n[key], [one[key] for one in drawn]) for key in keys}
 
 
 def _figure(value: float, n: int, drawn: Sequence[float]) -> Figure:

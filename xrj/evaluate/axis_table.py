@@ -1,7 +1,6 @@
 """Saliency and counterfactual on one axis: whose order of pixels turns or keeps the classifier?"""
 
 from collections.abc import Mapping
-from functools import partial
 
 import cv2
 import numpy as np
@@ -109,7 +108,7 @@ def _transition(
     target = torch.from_numpy(made.targets)
     source = torch.from_numpy(bench.sources[: len(target)])
     rows = torch.arange(len(target))
-    mean = partial(bench.mean_asked, asked=bench.asked(made))
+    mean = bench.mean_of(made)
     return {
         "cout": mean(cout(curves, source, target).tolist()),
         "target": mean(area(curves[rows, :, target]).tolist()),

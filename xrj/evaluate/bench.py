@@ -317,6 +317,10 @@ class Bench:
             ]
         )
 
+    def mean_of(self, made: Counterfactuals) -> Callable[[Values], Figure]:
+        """Return `mean_asked` for what a method made."""
+        return functools.partial(self.mean_asked, asked=self.asked(made))
+
 
 def _read_xrays(model: JustificationModel, data: IUXRayDataModule, split: Split) -> Xrays:
     small, frame = data.evaluation_images(split, model.sizes[0])

@@ -1,7 +1,5 @@
 """Tables of counterfactuals: do they show the other diagnosis, how much changes, and where."""
 
-from functools import partial
-
 import cv2
 import numpy as np
 import torch
@@ -77,7 +75,7 @@ def validity_table(bench: Bench) -> ResultTable:
 @torch.no_grad()
 def _validity(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
     model, targets = bench.model, made.targets
-    mean = partial(bench.mean_asked, asked=bench.asked(made))
+    mean = bench.mean_of(made)
     places = np.arange(len(targets))
     said = bench.read(model.encode(model.to_images(made.small)))
     cells: dict[str, Cell] = {"reencoded": mean(said == targets)}
@@ -140,7 +138,7 @@ def change_table(bench: Bench) -> ResultTable:
 
 def _change(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
-    mean = partial(bench.mean_asked, asked=bench.asked(made))
+    mean = bench.mean_of(made)
     to_original = distances(bench.xrays.large, made.after)
     to_start = to_original if made.r is None else distances(made.before, made.after)
     for key, found in (("original", to_original), ("start", to_start)):
@@ -177,7 +175,7 @@ def _alike(made: Counterfactuals, true: Counterfactuals) -> list[float]:
 
 
 def _heart(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
-    mean = partial(bench.mean_asked, asked=bench.asked(made))
+    mean = bench.mean_of(made)
     targets = [bench.model.labels[target] for target in made.targets]
     directions = [bench.settings.evidence.ctr_direction.get(target) for target in targets]
     if not any(directions):

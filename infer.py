@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
 def run() -> None:
     """Do what the command line says."""
     register()
-    quote_paths("image", "out", "runs", "data.root", "data.csv", "data.cache_dir")
+    quote_paths("image", "out", "runs", "data.root", "data.csv", "data.cache_dir", "evaluate.study")
     run_command(main)
 
 

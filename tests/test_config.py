@@ -1,7 +1,9 @@
 import dataclasses
 import re
+import shutil
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
@@ -216,6 +218,7 @@ def test_identity_ignores_where_things_lie_and_what_is_logged(composed):
             "data.root=/data",
             "data.csv=/data.csv",
             "data.cache_dir=/cache",
+            "data.split.file=/split.json",
             "data.num_workers=2",
             "logger.wandb=disabled",
             "trainer.accelerator=cpu",
@@ -265,10 +268,21 @@ def test_every_setting_has_its_value_in_conf():
     assert {default for _, default in defaults(TrainConfig)} == {"???", None}
 
 
+def test_labels_of_ones_own_compose_as_documented(tmp_path):
+    """The block of docs/data.md, copied to where it says."""
+    text = (ROOT / "docs" / "data.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf" / "local").mkdir(exist_ok=True)
+    (tmp_path / "conf" / "local" / "default.yaml").write_text(block)
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        cfg = compose("train", ["data=manifest"])
+    check(cfg)
+    assert [label.name for label in cfg.data.labels] == ["normal", "cardiomegaly", "effusion"]
+
+
 def test_slurm_composes():
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
-    from hydra import compose, initialize_config_dir
-
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose(
             "train",

@@ -68,6 +68,7 @@ def build_evaluation_data(
     Args:
         export: Of any stage; it records how its data were configured.
         moved: root, csv and cache_dir where they differ from the recorded ones; None where not.
+            A split file is read from the run's own copy.
         content: As in `IUXRayDataModule`.
 
     Raises:
@@ -75,10 +76,14 @@ def build_evaluation_data(
         HandoverError: They are not those that the stage was trained on.
     """
     recorded, dims = export.info["data"], export.info["dims"]
+    split = recorded["split"]
+    if split["file"] is not None:
+        split = {**split, "file": str(export.folder.parent / "split.json")}
     data = IUXRayDataModule(
         **{
             **recorded,
             **{key: value for key, value in moved.items() if value is not None},
+            "split": split,
             "labels": _label_rules(recorded["labels"]),
             "augmentations": [],
             "download": False,

@@ -191,15 +191,22 @@ def check_inference(cfg: DictConfig) -> None:
             raise ConfigError(f"ctr_direction.{label}={direction}: must be 1 or -1")
 
 
-FREE = ("data.root", "data.csv", "data.cache_dir", "data.download", "data.num_workers")
-"""Settings of a run that may change when it continues: they say where and how, not what."""
+FREE = (
+    *("data.root", "data.csv", "data.cache_dir", "data.split.file"),
+    *("data.download", "data.num_workers"),
+)
+"""Settings of a run that may change when it continues: they say where and how, not what.
+
+What lies there may not: the split's and the vocabulary's hashes are compared.
+"""
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:
     """Return what makes a run the run that it is, flat: {"dims.noise": 100, ...}.
 
     A rerun under the same name must agree in all of it: the stage's own settings, the shared ones
-    and how many devices share the work; not where things lie, nor what is logged.
+    and how many devices share the work; not where things lie, on what kind of device it runs, what
+    else watches it, nor what is logged.
     """
     whole = plain(cfg)
     trainer = {

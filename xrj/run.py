@@ -1,12 +1,13 @@
 """One training run: a stage under a name."""
 
+import gc
 import logging
 import os
 import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -88,7 +89,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
                 f"{folder}: another process trains there; wait for it or choose another name="
             )
         remove_temporaries(folder)
-        return _train_locked(cfg, folder, parents)
+        try:
+            return _train_locked(cfg, folder, parents)
+        finally:  # the next job of a multirun needs the memory
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 def _train_locked(
@@ -116,6 +121,8 @@ def _train_locked(
             split_hash=data.split_hash,
             parents=lineage,
         )
+    for sibling in _siblings(folder.parent):
+        check_fit(sibling, vocabulary=data.vocabulary, split_hash=data.split_hash)
     made_of = {"split": data.split_hash, "vocabulary": data.vocabulary.hash}
     _check_data(folder, made_of)
     for loader in (data.train_dataloader, data.val_dataloader):
@@ -128,13 +135,21 @@ def _train_locked(
     if cfg.trainer.channels_last:
         module.to(memory_format=torch.channels_last)
     trainer = _trainer(cfg, folder, module, data, lineage)
+    begun = (folder / "run.json").exists()
     if _rank() == 0:
         write_json(folder / "counts.json", asdict(data.table.counts))
         data.table.split.write(folder / "split.json")
         run = {"version": __version__, "settings": settings, "data": made_of}
         write_json(folder / "run.json", run)
-    _fit(trainer, folder / "last.ckpt", module, data)
+    _fit(trainer, folder / "last.ckpt", module, data, begun=begun)
     return _measures(load_export(folder, cfg.stage))
+
+
+def _siblings(chain: Path) -> Iterator[StageExport]:
+    """Yield what has finished under a name, which is evaluated together."""
+    for stage in STAGES:
+        if (chain / stage / "export" / "stage.json").is_file():
+            yield load_export(chain / stage, stage)
 
 
 def _print_counts(counts: Counts, chain: Path) -> None:
@@ -256,9 +271,14 @@ def _trainer(
 
 
 def _fit(
-    trainer: pl.Trainer, checkpoint: Path, module: StageModule, data: IUXRayDataModule
+    trainer: pl.Trainer,
+    checkpoint: Path,
+    module: StageModule,
+    data: IUXRayDataModule,
+    *,
+    begun: bool,
 ) -> None:
-    """Train from the start or from the checkpoint.
+    """Train from the start or from the checkpoint, which a run that has `begun` should have.
 
     Raises:
         DataError: The checkpoint cannot be continued from.
@@ -269,6 +289,8 @@ def _fit(
         check_checkpoint(checkpoint, module)
         if _rank() == 0:
             print(f"{checkpoint.parent.name}: continues from {checkpoint}")
+    elif begun and _rank() == 0:
+        print(f"{checkpoint.parent.name}: starts over, {checkpoint} is missing")
     status = 1
     try:
         trainer.fit(

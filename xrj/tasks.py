@@ -37,7 +37,7 @@ from xrj.justify.output import (
     write_index,
     write_justification,
 )
-from xrj.justify.page import Sheet, index_page
+from xrj.justify.page import Calibration, Sheet, index_page
 from xrj.justify.refinement import RefinementSettings
 from xrj.justify.wording import percent
 from xrj.measures.agreement import Lexicon
@@ -89,7 +89,7 @@ def justify_images(cfg: DictConfig) -> None:
     out = Path(cfg.out or "justifications").expanduser()
     model = _load(cfg)
     settings = justify_settings(cfg)
-    calibration = read_calibration(_report_folder(cfg) / SUMMARY_NAME, model.identity)
+    calibration = _calibration(cfg, model)
     shown = [shown_path(path) for path in paths]
     folders = folder_names(shown)
     sheets: list[Sheet] = []
@@ -236,7 +236,7 @@ def serve(cfg: DictConfig) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError(f"task=serve: needs {error.name}; pip install 'xrj[web]'") from error
     model = _load(cfg)
-    calibration = read_calibration(_report_folder(cfg) / SUMMARY_NAME, model.identity)
+    calibration = _calibration(cfg, model)
     work = justifier(model, justify_settings(cfg), cfg.seed, calibration)
     limits = plain(cfg.serve)
     host, port, hosts = (limits.pop(key) for key in ("host", "port", "hosts"))
@@ -287,6 +287,12 @@ def _justify_files(
 
 def _report_folder(cfg: DictConfig) -> Path:
     return Path(cfg.runs) / cfg.name / "report"
+
+
+def _calibration(cfg: DictConfig, model: JustificationModel) -> Calibration | None:
+    """Return what the report on this model, at this epoch of I, measured; None without one."""
+    identity = {**model.identity, "selection": cfg.selection}
+    return read_calibration(_report_folder(cfg) / SUMMARY_NAME, identity)
 
 
 def _load(cfg: DictConfig) -> JustificationModel:

@@ -44,6 +44,13 @@ def curves(seed, level, epochs=20):
     return Curves({"val/accuracy": accuracy, "val/diagnosis": 1 - accuracy})
 
 
+def test_intervals_hold_nothing_impossible():
+    methods = {ALL: [curves(0, 0.95), curves(1, 1.05)], LABEL: [curves(2, 0.9), curves(3, 1.1)]}
+    for row in curve_table(methods).rows[:2]:
+        assert row.cells["accuracy"].high == 1.0
+        assert row.cells["loss"].low == 0.0
+
+
 def test_the_table_compares_how_trainings_end():
     methods = {
         ALL: [curves(seed, 0.9) for seed in range(3)],

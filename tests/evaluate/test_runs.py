@@ -53,6 +53,15 @@ def test_measures_of_other_xrays_count_those():
     assert (found["x"].n, found["x_val"].n) == (4, 11)
 
 
+def test_a_measure_of_some_xrays_counts_those_of_each_fold_once():
+    """Captions that state their label are 6 and 8 of the first split's, 3 of the second's."""
+    runs = [
+        Run(name, split, 0, ["p"] * 9, lambda _rows: {"x": 1.0}, {"x": count})
+        for name, split, count in (("a", "s", 6), ("b", "s", 8), ("c", "t", 3))
+    ]
+    assert over_runs(runs, ["x"], resamples=0, seed=0)["x"].n == 7 + 3
+
+
 def test_without_variance_there_is_no_interval():
     figure = over_runs([run("a", [1.0, 1])], ["x"], resamples=100, seed=0)["x"]
     assert (figure.value, figure.low, figure.high) == (1.0, None, None)

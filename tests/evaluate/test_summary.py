@@ -209,7 +209,7 @@ def test_ctr_is_left_out_where_it_means_nothing():
 
 
 def test_the_calibration_of_another_model_is_not_read(readings, lexicon, tmp_path):
-    identity = {"stages": {"arae": "a"}, "split": "s"}
+    identity = {"stages": {"arae": "a"}, "split": "s", "selection": "ours_label"}
     path = tmp_path / "summary.json"
     assert read_calibration(path, identity) is None
     summary = summary_of(readings, [made()], lexicon, tmp_path)
@@ -217,6 +217,7 @@ def test_the_calibration_of_another_model_is_not_read(readings, lexicon, tmp_pat
     assert read_calibration(path, identity) == summary.calibration
     assert summary.calibration.n == 10
     assert read_calibration(path, identity | {"split": "t"}) is None
+    assert read_calibration(path, identity | {"selection": "ours_caption"}) is None
     path.write_text("{}")
     assert read_calibration(path, identity) is None
 

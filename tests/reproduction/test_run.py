@@ -11,6 +11,7 @@ from tests.chains import CONF
 from xrj.config import register
 from xrj.errors import ConfigError, HandoverError
 from xrj.evaluate import bench
+from xrj.evaluate.chains import Chain, Splits
 from xrj.evaluate.generators import CEILING, FLOOR
 from xrj.evaluate.results import Column, ResultTable, Row
 from xrj.evaluate.results_page import read_results
@@ -172,13 +173,54 @@ def test_a_stage_on_anothers_autoencoder_finds_it_by_its_hash(runs, key):
     (one,) = getattr(found, key)
     assert one.folders["arae"] == found.main.folders["arae"]
     assert one.export("arae").hash == one.export("gan1").info["parents"]["arae"]
-    export = runs / "tiny-1" / "gan1" / "export" / "stage.json"
-    info = {name: value for name, value in read_json(export).items() if name != "hash"}
-    info |= {"parents": {"arae": "b" * 64}}
-    write_json(export, info | {"hash": sha256_json(info)})
+    rewrite(runs / "tiny-1" / "gan1", parents={"arae": "b" * 64})
     with pytest.raises(HandoverError) as refused:
         chains(runs, f"evaluate.{key}=[tiny-1]")
     assert str(refused.value).startswith(f"evaluate.{key}: tiny-1: its text autoencoder is not")
+
+
+def rewrite(export, **changes):
+    """Change what an export says of itself, and so its hash."""
+    path = export / "export" / "stage.json"
+    info = {name: value for name, value in read_json(path).items() if name != "hash"} | changes
+    write_json(path, info | {"hash": sha256_json(info)})
+
+
+def test_a_stage_on_an_autoencoder_that_was_trained_again_is_refused(runs):
+    rewrite(runs / "tiny-1" / "arae", version="another")
+    with pytest.raises(HandoverError) as refused:
+        evaluate(runs, "evaluate.seeds=[tiny-1]")
+    assert "stage 'gan1' was built on another 'arae'; remove" in str(refused.value)
+
+
+def test_chains_of_other_pictures_of_the_same_patients_are_read_from_their_own(runs):
+    """The margin is no part of the split, nor of the vocabulary."""
+    data = chains(runs).main.export("inverse").info["data"]
+    rewrite(runs / "tiny-1" / "inverse", data={**data, "margin": data["margin"] + 0.2})
+    splits = Splits({})
+    one, other = (
+        splits.images(Chain.named(runs, name, "", ["inverse"]).export("inverse"), "test", "small")
+        for name in ("tiny", "tiny-1")
+    )
+    assert one[0].shape == other[0].shape
+    assert (one[0] != other[0]).any()
+
+
+def test_a_held_study_must_be_of_the_chain_and_its_table_says_where_it_comes_from(
+    runs, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(run, "STEPS", [steps.table_5])
+    held = tmp_path / "study"
+    run_task(configured(runs, "task=study", "study.step=sample", f"out={held}"))
+    run_task(configured(runs, "task=study", "study.step=simulate", f"out={held}"))
+    evaluate(runs, f"evaluate.study={held}")
+    capsys.readouterr()
+    (table,) = read_results(runs / "tiny" / "evaluation" / "results.json")
+    assert table.provenance.splits == (chains(runs).main.export("arae").info["split"],)
+    rewrite(runs / "tiny" / "classifier", version="another")
+    with pytest.raises(HandoverError) as refused:
+        evaluate(runs, f"evaluate.study={held}")
+    assert str(refused.value).startswith(f"evaluate.study={held}: was drawn from the chain tiny")
 
 
 def test_nothing_trained_is_refused_in_one_line(tmp_path):
@@ -187,10 +229,7 @@ def test_nothing_trained_is_refused_in_one_line(tmp_path):
 
 
 def test_mixed_splits_are_refused_in_one_line(runs):
-    export = runs / "tiny-1" / "inverse" / "export" / "stage.json"
-    info = read_json(export)
-    info = {key: value for key, value in info.items() if key != "hash"} | {"split": "b" * 64}
-    write_json(export, info | {"hash": sha256_json(info)})
+    rewrite(runs / "tiny-1" / "inverse", split="b" * 64)
     with pytest.raises(HandoverError) as refused:
         evaluate(runs, "evaluate.seeds=[tiny-1]")
     assert str(refused.value).startswith("tiny and tiny-1: their splits differ")

@@ -146,3 +146,15 @@ def test_logs_of_a_continued_run_stand_beside_the_first_ones(tiny, tmp_path, mon
     second = (folder / "logs/version_1/metrics.csv").read_text().splitlines()
     epoch = second[0].split(",").index("epoch")
     assert {row.split(",")[epoch] for row in second[1:]} == {"2"}
+
+
+def test_a_run_without_its_checkpoint_says_that_it_starts_over(tiny, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        interrupt(patch, StageCheckpoint, "on_train_epoch_end", 1, after=True)
+        with pytest.raises(KilledError):
+            train(tiny("gan1"))
+    checkpoint = tmp_path / "runs/default/gan1/last.ckpt"
+    assert "starts over" not in capsys.readouterr().out
+    checkpoint.unlink()
+    train(tiny("gan1"))
+    assert f"gan1: starts over, {checkpoint} is missing" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.tiny import EPOCHS
+from xrj.build import build_evaluation_data
 from xrj.callbacks.checkpoint import StageCheckpoint
 from xrj.config import STAGES
 from xrj.datamodules.splits import read_split_file
@@ -202,6 +203,22 @@ def test_a_missing_parent_leaves_nothing_behind(tiny, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_stage_on_other_data_than_its_siblings_is_refused(tiny, copy_of):
+    """The rivals have no parents that would refuse them, but are evaluated with the chain."""
+    copy_of("arae")
+    with pytest.raises(HandoverError, match="stage 'arae' was trained with another vocabulary"):
+        train(tiny("classifier", "data.split.seed=9"))
+
+
+def test_a_split_file_need_not_stay_where_it_was(tiny, chain, tmp_path):
+    given = shutil.copy(chain / "runs/chain/arae/split.json", tmp_path / "given.json")
+    train(tiny("classifier", f"data.split.file={given}"))
+    given.unlink()
+    export = load_export(tmp_path / "runs/default/classifier", "classifier")
+    data = build_evaluation_data(export, {}, "images")
+    assert data.split_hash == export.info["split"]
+
+
 def test_a_second_process_is_refused(tiny, tmp_path):
     lock = tmp_path / "runs/default/gan1/.lock"
     with locked(lock, wait=False), pytest.raises(ConfigError, match="another process trains there"):
@@ -325,17 +342,14 @@ def test_run_json_says_what_was_run(chain):
     assert set(OmegaConf.create(run["settings"])) >= {"seed", "parents.arae", "parents.gan1"}
 
 
-def test_the_counts_are_printed_once_a_chain(tiny, capsys, monkeypatch):
+def test_the_counts_are_printed_once_a_chain(tiny, capsys):
     train(tiny("arae", "arae.max_epochs=1"))
     assert capsys.readouterr().out.count("2,446") == 1
     train(tiny("gan1", "gan1.max_epochs=1"))
     printed = capsys.readouterr()
     assert "2,446" not in printed.out + printed.err
     assert printed.out.startswith("gan1: epoch 1/1, anchor ")
-    monkeypatch.setattr("xrj.run._fit", lambda *_: None)
-    monkeypatch.setattr("xrj.run._measures", lambda _: {})
-    monkeypatch.setattr("xrj.run.load_export", lambda *_: None)
-    train(tiny("classifier"))  # no parent, and the data of arae
+    train(tiny("classifier", "classifier.max_epochs=1"))  # no parent, and the data of arae
     assert "2,446" not in capsys.readouterr().out
-    train(tiny("classifier", "name=another"))
+    train(tiny("classifier", "classifier.max_epochs=1", "name=another"))
     assert capsys.readouterr().out.count("2,446") == 1

@@ -51,6 +51,21 @@ def test_fleiss_kappa_by_hand():
     assert 0.1 < high - low < 0.5
 
 
+def test_the_interval_of_kappa_does_not_depend_on_the_names_of_items():
+    """Names are drawn anew for each study; the same answers are to give the same interval."""
+    rng = np.random.default_rng(1)
+    frame = ratings(
+        rng.integers(1, 5, 60),
+        method=np.repeat(["a", "b"], 30),
+        reader=np.tile(["x", "y"], 30),
+        xray=np.repeat(np.arange(30), 2),
+    )
+    names = dict(zip(frame["item"].unique(), rng.permutation(30).astype(str), strict=True))
+    renamed = frame.assign(item=frame["item"].map(names))
+    one, other = (kappa(each, 200, np.random.default_rng(0)) for each in (frame, renamed))
+    assert one.interval == other.interval
+
+
 def test_kappa_is_undefined_where_all_answers_are_the_same():
     frame = nested(0).assign(value=1.0)
     found = kappa(frame, 10, np.random.default_rng(0))

@@ -1,6 +1,6 @@
 """Table 4: the captions of the inverse mapping against a captioner's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -39,7 +39,8 @@ SCORES = (
 )
 WORDS = (
     Column("distinct", "Distinct captions", 1, percent=True),
-    Column("consistent", "Agree with their label", 1, percent=True, better="high"),
+    Column("silent", "Silent on their label", 1, percent=True, better="low"),
+    Column("consistent", "Agree with their label, of the others", 1, percent=True, better="high"),
     Column("finding_f1", "Findings, F1", 1, percent=True, better="high"),
     Column("finding_precision", "Findings, precision", 1, percent=True, better="high"),
     Column("finding_recall", "Findings, recall", 1, percent=True, better="high"),
@@ -87,14 +88,17 @@ def caption_run(
     patients = list(readings.frame["patient_id"])
     findings = count_findings(said, true, lexicon)
     consistent = _consistency(readings, lexicon)
+    silent = np.isnan(consistent)
+    known = _known(readings, lexicon)
     bare = CaptionCorpus(said, true)
 
     def scores(rows: Rows) -> Scores:
-        known = consistent[rows][~np.isnan(consistent[rows])]
+        stating = consistent[rows][~silent[rows]]
         return {
             **bare.scores(rows),
             **findings.scores(rows),
-            "consistent": float(known.mean()) if len(known) else float("nan"),
+            "silent": float(silent[rows].mean()) if known else float("nan"),
+            "consistent": float(stating.mean()) if len(stating) else float("nan"),
         }
 
     with_label = (
@@ -110,7 +114,7 @@ def caption_run(
         ]
     meteors = [future.result() for future in scored]
     return CaptionRun(
-        bare=Run(name, split, seed, patients, scores),
+        bare=Run(name, split, seed, patients, scores, {"consistent": int((~silent).sum())}),
         labelled=Run(name, split, seed, patients, CaptionCorpus(*with_label).scores),
         meteor=(meteors[0].meteor, meteors[1].meteor),
         reason=meteors[0].meteor_reason,
@@ -118,10 +122,16 @@ def caption_run(
     )
 
 
+def _known(readings: Readings, lexicon: FindingLexicon) -> bool:
+    return {label for label, _ in readings.decoded} <= set(lexicon.hearts.statements)
+
+
 def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
-    """Return 1 where the words state the decoded label, 0 where not that alone, NaN where none."""
-    labels = {label for label, _ in readings.decoded}
-    if not labels <= set(lexicon.hearts.statements):
+    """Return 1 where the words state the decoded label, 0 where not that alone, NaN where none.
+
+    All NaN where the lexicon does not know how the labels are stated.
+    """
+    if not _known(readings, lexicon):
         return np.full(len(readings.decoded), np.nan)
     hearts = lexicon.hearts
     found = []
@@ -133,7 +143,7 @@ def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
 
 
 def own_caption_runs(
-    chains: Sequence[Chain],
+    chains: Iterable[Chain],
     selection: str,
     splits: Splits,
     lexicon: FindingLexicon,
@@ -154,7 +164,7 @@ def own_caption_runs(
 
 
 def captioner_runs(
-    chains: Sequence[Chain], splits: Splits, lexicon: FindingLexicon, device: str, beams: int
+    chains: Iterable[Chain], splits: Splits, lexicon: FindingLexicon, device: str, beams: int
 ) -> dict[str, list[CaptionRun]]:
     """Score the captioners of chains, by their row's name."""
     found: dict[str, list[CaptionRun]] = {}
@@ -189,7 +199,7 @@ def caption_tables(
     """
     everything = {name: [run.bare for run in runs] for name, runs in methods.items()}
     check_balance(everything)
-    keys = (*CORPUS_MEASURES, "consistent", *(column.key for column in WORDS[2:]))
+    keys = (*CORPUS_MEASURES, *(column.key for column in WORDS[1:]))
     bare, labelled = [], []
     for name, runs in methods.items():
         n = sum({run.bare.split: len(run.bare.patients) for run in runs}.values())
@@ -247,8 +257,9 @@ def caption_tables(
             columns=(runs_column, *WORDS),
             rows=tuple(bare),
             note=(
-                "Distinct: different captions, of all. Agree with their label: of the captions "
-                "whose words state a label, those that state the decoded one. Findings: affirmed "
+                "Distinct: different captions, of all. Silent: captions whose words state no "
+                "label. Agree with their label: of the others, those that state the decoded one. "
+                "Findings: affirmed "
                 "or denied as in any caption of the report, by the rules of conf/lexicon, so that "
                 "a lost 'no' is wrong; recall is bounded by captions being shorter than reports; "
                 "turned round: said, but the report says the opposite."

@@ -36,11 +36,6 @@ class Captioner:
         net = cast(ConvolutionalCaptioner, export.net("captioner").to(device))
         return cls(export, net, torch.device(device))
 
-    @property
-    def resolution(self) -> int:
-        """Pixels a side of the images that it was trained on."""
-        return self.net.resolution
-
     @torch.no_grad()
     def captions(self, images: Tensor, beams: int) -> list[tuple[str, list[str]]]:
         """Return label and words decoded for each image (B, 1, H, W) in [-1, 1]."""

@@ -15,8 +15,8 @@ from xrj.datamodules.images import UInt8, to_tensor
 from xrj.errors import ConfigError, DataError
 from xrj.evaluate.captioner import Captioner
 from xrj.evaluate.readings import BATCH, Readings
-from xrj.files import read_json
-from xrj.handover import StageExport, load_export
+from xrj.files import read_json, sha256_json
+from xrj.handover import StageExport, check_fit, load_export
 from xrj.nets.folding import fold
 from xrj.nets.text import TextDecoder
 from xrj.nets.zoo import Classifier
@@ -60,10 +60,14 @@ class Chain:
         """Return a stage's export.
 
         Raises:
-            HandoverError: It is missing or broken.
+            HandoverError: It is missing or broken, or was built on another stage than the one that
+                now lies under the chain's name.
         """
         if stage not in self._loaded:
-            self._loaded[stage] = load_export(self.folders[stage], stage)
+            export = load_export(self.folders[stage], stage)
+            parents = [parent for parent in export.info["parents"] if self.has(parent)]
+            check_fit(export, parents={parent: self.export(parent).hash for parent in parents})
+            self._loaded[stage] = export
         return self._loaded[stage]
 
     def settings(self, stage: str) -> Mapping[str, Any]:
@@ -86,12 +90,14 @@ class Splits:
     """
 
     moved: Mapping[str, str | None]
-    _known: dict[tuple[str, str, int], IUXRayDataModule] = field(default_factory=dict, repr=False)
+    _known: dict[str, IUXRayDataModule] = field(default_factory=dict, repr=False)
 
     def of(self, export: StageExport) -> IUXRayDataModule:
         """Return the data that an export was trained on."""
         info = export.info
-        key = (info["split"], info["vocabulary"]["hash"], info["dims"]["large"])
+        key = sha256_json(
+            [info["split"], info["vocabulary"]["hash"], info["dims"]["large"], info["data"]]
+        )
         if key not in self._known:
             self._known[key] = build_evaluation_data(export, self.moved, "images")
         return self._known[key]

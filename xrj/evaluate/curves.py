@@ -1,5 +1,6 @@
 """Figure 2: the inverse mapping by the label loss alone against all losses, epoch by epoch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,9 @@ def curve_table(methods: Mapping[str, Sequence[Curves]]) -> ResultTable:
             {
                 "runs": f"{len(several)}",
                 **{
-                    column.key: Figure.mean([end[column.key] for end in several])
+                    column.key: Figure.mean([end[column.key] for end in several]).within(
+                        0.0, 1.0 if column.percent else math.inf
+                    )
                     for column in COLUMNS[1:]
                 },
             },

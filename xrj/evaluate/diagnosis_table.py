@@ -1,6 +1,6 @@
 """Table 3: the diagnosis of the inverse mapping against classifiers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def diagnosis_run(name: str, split: str, seed: int | None, readings: Readings) -
     return Run(name, split, seed, list(readings.frame["patient_id"]), scores)
 
 
-def own_runs(chains: Sequence[Chain], splits: Splits, device: str) -> list[Run]:
+def own_runs(chains: Iterable[Chain], splits: Splits, device: str) -> list[Run]:
     """Return the epochs of I that were kept for the label, one of each chain."""
     return [
         diagnosis_run(
@@ -70,7 +70,7 @@ def own_runs(chains: Sequence[Chain], splits: Splits, device: str) -> list[Run]:
     ]
 
 
-def classifier_runs(chains: Sequence[Chain], splits: Splits, device: str) -> dict[str, list[Run]]:
+def classifier_runs(chains: Iterable[Chain], splits: Splits, device: str) -> dict[str, list[Run]]:
     """Return the classifiers of chains by their row's name: net, and whether pretrained."""
     runs: dict[str, list[Run]] = {}
     for chain in chains:

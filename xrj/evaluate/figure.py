@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
@@ -38,6 +38,12 @@ class Figure:
             return cls(float(values[0]) if len(values) else math.nan, len(values))
         low, high = DescrStatsW(np.asarray(values, np.float64)).tconfint_mean(alpha=0.05)
         return cls(float(np.mean(values)), len(values), float(low), float(high))
+
+    def within(self, least: float, most: float) -> "Figure":
+        """Return it with its interval cut to the values that are possible."""
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def to_dict(self) -> dict[str, float | int | None]:
         """Return the JSON form; null for what is undefined."""

@@ -308,8 +308,7 @@ def judge_ends(
     generator = Generator.of(chain.export("gan1"), encoder, device)
     test, split = data["test"], chain.export("gan1").info["split"]
     lows = {kind: floor(data, kind, settings, seed) for kind in KINDS}
-    first, second = _halves(len(test.images), seed, "test")
-    half = {"sliced": sliced_wasserstein(test.images[first], test.images[second], seed=seed)}
+    first, _ = _halves(len(test.images), seed, "test")
     shuffled = {
         name: drawn[:, torch.randperm(drawn.shape[1], generator=torch_generator(seed, name))]
         for name, drawn in generator.draw_all(data, settings.draws, seed).items()
@@ -317,7 +316,7 @@ def judge_ends(
     high = {"alignment": _estimate(data, shuffled, "alignment", settings, seed)}
     frame = test.frame.iloc[first.tolist()]
     return {
-        FLOOR: Judged(_run(chain, "gan1", split, frame, lows, half), lows),
+        FLOOR: Judged(_run(chain, "gan1", split, frame, lows, {}), lows),
         CEILING: Judged(_run(chain, "gan1", split, test.frame, high, {}), high),
     }
 

@@ -73,8 +73,5 @@ def _cell(column: Column, cells: Sequence[Cell], splits: Sequence[Hashable]) -> 
     n = sum(max(one.n for one, of in known if of == split) for split in {of for _, of in known})
     if len(set(values)) == 1:
         return Figure(values[0], n)
-    mean = Figure.mean(values)
-    low, high = mean.low, mean.high
-    if column.percent and low is not None and high is not None:
-        low, high = max(low, 0.0), min(high, 1.0)
-    return Figure(mean.value, n, low, high)
+    mean = replace(Figure.mean(values), n=n)
+    return mean.within(0.0, 1.0) if column.percent else mean

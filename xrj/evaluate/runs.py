@@ -25,7 +25,7 @@ class Run:
         seed: Of its training; None where it is not recorded.
         patients: Of each test X-ray.
         scores: Measures of some of its rows, repeats among them; NaN where undefined.
-        elsewhere: Measures of other X-rays than the test split's, with how many they are.
+        counts: Of the measures that are not of all test X-rays: how many X-rays they are of.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Run:
     seed: int | None
     patients: Sequence[str]
     scores: Callable[[Rows], Scores]
-    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_splits(splits: Sequence[tuple[str, str]], *, folds: bool) -> None:
@@ -82,7 +82,8 @@ def over_runs(
 ) -> dict[str, Figure]:
     """Return the mean of each measure over runs, with its interval over patients.
 
-    Runs of one split are resampled together. n counts X-rays, of all folds where there are several.
+    Runs of one split are resampled together. n counts X-rays, of all folds where there are several;
+    where the runs of a fold count differently, their mean.
 
     Args:
         runs: At least one.
@@ -104,9 +105,16 @@ def over_runs(
     drawn = [
         measure({split: next(rows) for split, rows in draws.items()}) for _ in range(resamples)
     ]
-    folds = {run.split: run for run in runs}.values()
-    n = {key: sum(run.elsewhere.get(key, len(run.patients)) for run in folds) for key in keys}
-    return {key: _figure(found[key], n[key], [one[key] for one in drawn]) for key in keys}
+    return {
+        key: _figure(found[key], _count(runs, key), [one[key] for one in drawn]) for key in keys
+    }
+
+
+def _count(runs: Sequence[Run], key: str) -> int:
+    folds: dict[str, list[int]] = {}
+    for run in runs:
+        folds.setdefault(run.split, []).append(run.counts.get(key, len(run.patients)))
+    return sum(round(float(np.mean(several))) for several in folds.values())
 
 
 def _figure(value: float, n: int, drawn: Sequence[float]) -> Figure:

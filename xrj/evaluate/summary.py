@@ -161,13 +161,14 @@ def read_calibration(path: Path, identity: Mapping[str, Any]) -> Calibration | N
 
     Args:
         path: The report's summary; it need not exist.
-        identity: Of the model that it must have been measured on.
+        identity: Of the model that it must have been measured on: its stages, its split and the
+            selected epoch.
     """
     if not path.is_file():
         return None
     summary = read_json(path)
     try:
-        if any(summary["model"][key] != identity[key] for key in ("stages", "split")):
+        if any(summary["model"][key] != identity[key] for key in ("stages", "split", "selection")):
             return None
         figure = summary["measures"]["diagnosis"]["calibration_error"]
         return Calibration(float(figure["value"]), int(figure["n"]))

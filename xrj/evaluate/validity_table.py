@@ -12,7 +12,7 @@ from xrj.justify.evidence import CHANGED
 
 NO_CLASSIFIER = (
     "There is no independent classifier, so nothing is measured with it; "
-    "`python train.py stage=classifier` trains one."
+    "`python train.py stage=classifier` with the name and settings of this chain trains one."
 )
 
 VALIDITY = (

@@ -135,7 +135,7 @@ class JustificationModel:
             HandoverError: A stage is missing or does not fit the others.
         """
         exports = {stage: load_export(folders[stage], stage) for stage in STAGES}
-        if "classifier" in folders and (folders["classifier"] / "export").is_dir():
+        if "classifier" in folders and (folders["classifier"] / "export" / "stage.json").is_file():
             exports["classifier"] = load_export(folders["classifier"], "classifier")
         last = exports["gan2"]
         lineage = {stage: export.hash for stage, export in exports.items()}

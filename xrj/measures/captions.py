@@ -110,6 +110,11 @@ def corpus(
     return gts, res
 
 
+def meteor_runs() -> bool:
+    """Return whether METEOR can be tried: whether there is Java."""
+    return shutil.which("java") is not None
+
+
 def _meteor(hypotheses: list[str], references: list[list[str]]) -> tuple[float | None, str]:
     """Return METEOR and "", or None and the reason.
 

@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import (
 
 @dataclass(frozen=True)
 class DiagnosisScores:
-    """Scores over n images and L labels; all in [0, 1] except `brier`.
+    """Scores over n images and L labels; all in [0, 1].
 
     With two labels, `auroc`, `auprc`, `sensitivity` and `specificity` take `positive` as the
     positive one; with more they are macro averages, each label against the rest. What a label that
@@ -31,7 +31,6 @@ class DiagnosisScores:
         sensitivity: Recall of the positive label.
         specificity: Recall of all that is not the positive label.
         ece: Expected calibration error of the top label, 10 bins of equal width.
-        brier: Mean squared error summed over labels, in [0, 2]; twice the two-label form.
         positive: Index of the rarest label in the targets (the later one of equals).
         majority: Share of the commonest label: the accuracy of always saying it.
         n: Number of images.
@@ -46,7 +45,6 @@ class DiagnosisScores:
     sensitivity: float
     specificity: float
     ece: float
-    brier: float
     positive: int
     majority: float
     n: int
@@ -76,7 +74,6 @@ def diagnosis_report(
     )
     right = int((chosen == targets).sum())
     low, high = proportion_confint(right, n, alpha=0.05, method="wilson")
-    one_hot = np.eye(labels)[targets]
     calibration_error = multiclass_calibration_error(
         torch.from_numpy(probabilities).double(),
         torch.from_numpy(targets).long(),
@@ -94,7 +91,6 @@ def diagnosis_report(
         sensitivity=float(sensitivity),
         specificity=float(specificity),
         ece=float(calibration_error),
-        brier=float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
         positive=positive,
         majority=float(counts.max() / n),
         n=n,

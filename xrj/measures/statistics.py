@@ -1,9 +1,8 @@
 """Intervals and tests of what was measured: bootstrap over groups, Student's and Welch's t-test."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,44 +63,34 @@ def percentiles(values: Array) -> Interval | None:
 
 
 def bootstrap_over_groups(
-    measured: ArrayLike | Callable[[NDArray[np.int64]], float],
+    values: ArrayLike,
     groups: Sequence[object],
     *,
     resamples: int,
     seed: int,
 ) -> Interval | None:
-    """Return the 95 % percentile interval of a statistic, by resampling whole groups.
+    """Return the 95 % percentile interval of a mean, by resampling whole groups.
 
     Rows of one patient are not independent, so patients are drawn, each with all of its rows.
 
     Args:
-        measured: A value of each row, whose mean is meant; or a function that takes the rows of a
-            resample, repeats among them, and returns the statistic.
+        values: Of each row.
         groups: The group of each row, such as its patient.
         resamples: Of the groups.
         seed: Of the draws.
 
     Returns:
-        None where there are fewer than two groups, or resamples are undefined or all equal. A
-        resample in which a function returns NaN is drawn anew up to as many times again.
+        None where there are fewer than two groups, or resamples are undefined or all equal.
     """
     _, owner = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     number = int(owner.max()) + 1 if len(owner) else 0
     if number < 2:
         return None
     rng = numpy_rng(seed, "bootstrap")
-    if not callable(measured):
-        values = np.asarray(measured, np.float64)
-        sums, counts = np.bincount(owner, values, number), np.bincount(owner, minlength=number)
-        draws = rng.multinomial(number, np.full(number, 1 / number), resamples)
-        return percentiles((draws @ sums) / (draws @ counts))
-    found: list[float] = []
-    for drawn in islice(resampled_groups(groups, rng), 2 * resamples):
-        if np.isfinite(value := measured(drawn)):
-            found.append(value)
-        if len(found) == resamples:
-            return percentiles(np.array(found))
-    return None
+    values = np.asarray(values, np.float64)
+    sums, counts = np.bincount(owner, values, number), np.bincount(owner, minlength=number)
+    draws = rng.multinomial(number, np.full(number, 1 / number), resamples)
+    return percentiles((draws @ sums) / (draws @ counts))
 
 
 def resampled_groups(

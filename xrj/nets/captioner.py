@@ -95,11 +95,6 @@ class ConvolutionalCaptioner(nn.Module):
         self.hidden = CausalConvolution(size, size // 2)
         self.output = CausalConvolution(size // 2, vocabulary_size)
 
-    @property
-    def resolution(self) -> int:
-        """Pixels a side that images are brought to."""
-        return self.vision.resolution
-
     def see(self, image: Tensor) -> Seen:
         """Return the features of images (B, 1, H, W) in [-1, 1]."""
         seen: Seen = self.vision(image)

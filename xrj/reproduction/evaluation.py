@@ -1,6 +1,6 @@
 """What all tables of an evaluation share: chains, data, settings, and where finished tables lie."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from xrj.evaluate.results import Provenance, ResultTable
 from xrj.evaluate.runs import check_splits
 from xrj.justify.justification import JustifySettings
 from xrj.justify.model import JustificationModel
+from xrj.measures.captions import meteor_runs
 from xrj.measures.findings import FindingLexicon
 from xrj.reproduction.chains import Chains
 from xrj.reproduction.store import TableStore, code_version
@@ -59,6 +60,15 @@ class Evaluation:
     def critic(self) -> CriticSettings:
         """How critics are fitted."""
         return CriticSettings(**plain(self.cfg.evaluate.critic))
+
+    @property
+    def captions(self) -> dict[str, Any]:
+        """How captions are decoded and scored."""
+        return {
+            "lexicon": plain(self.cfg.lexicon),
+            "beams": self.cfg.beams,
+            "meteor": meteor_runs(),
+        }
 
     @property
     def search(self) -> dict[str, Any]:
@@ -107,20 +117,12 @@ class Evaluation:
             [(chain.name, chain.export(stage).info["split"]) for chain, stage in used],
             folds=self.folds,
         )
-        exports = [chain.export(stage) for chain, stage in used]
         inputs = {
             "exports": [[chain.name, stage, chain.export(stage).hash] for chain, stage in used],
             "settings": settings,
             "missing": list(missing),
         }
-        origin = Provenance(
-            splits=tuple(sorted({export.info["split"] for export in exports})),
-            seeds=tuple(dict.fromkeys(chain.seed(stage) for chain, stage in used)),
-            command=self.command,
-            commit=code_version(),
-            tokenizer=TOKENIZER,
-            settings=dict(settings),
-        )
+        origin = self.origin(used, settings)
         lacks = "\n" + "\n".join(f"Not measured: {one}" for one in missing) if missing else ""
 
         def complete() -> Tables:
@@ -128,9 +130,28 @@ class Evaluation:
 
         return self.store.get(key, inputs, complete)
 
+    def origin(self, used: Sequence[tuple[Chain, str]], settings: Mapping[str, Any]) -> Provenance:
+        """Return where a table comes from; see `tables`."""
+        return Provenance(
+            splits=tuple(sorted({chain.export(stage).info["split"] for chain, stage in used})),
+            seeds=tuple(dict.fromkeys(chain.seed(stage) for chain, stage in used)),
+            command=self.command,
+            commit=code_version(),
+            tokenizer=TOKENIZER,
+            settings=dict(settings),
+        )
+
+    def each(self, chains: Sequence[Chain], what: str) -> Iterator[Chain]:
+        """Yield chains, saying which is worked on."""
+        for number, chain in enumerate(chains, start=1):
+            self.store.console.print(
+                f"  {what}: {chain.name}, {number} of {len(chains)}", style="dim", highlight=False
+            )
+            yield chain
+
     def train(self, stage: str, **settings: str) -> str:
         """Return the command that trains a stage beside the main chain."""
         given = {"name": self.chains.main.name} | settings
         runs = {} if self.cfg.runs == "runs" else {"runs": self.cfg.runs}
         rest = " ".join(f"{key}={value}" for key, value in {**given, **runs}.items())
-        return f"`python train.py stage={stage} {rest}`"
+        return f"`python train.py stage={stage} {rest}` with the settings of this chain"

@@ -48,9 +48,9 @@ def side_by_side(one: Evaluation) -> list[Row]:
         judged = [
             [
                 judge(chain, "gan1", one.splits, one.critic, one.cfg.seed, one.device).run
-                for chain in side
+                for chain in one.each(side, name)
             ]
-            for side in (ours, paper)
+            for name, side in {"default": ours, "experiment=paper": paper}.items()
         ]
         columns = [column for column in ESTIMATES if column.key in STAGE_1]
         rows += preset_rows("Stage I", columns, judged, **one.draws)
@@ -122,7 +122,7 @@ def _summary(one: Evaluation, model: JustificationModel, chain: Chain) -> Summar
         model,
         [read_image(path) for path in paths],
         list(map(str, paths)),
-        one.settings,
+        replace(one.settings, saliency=False),
         one.cfg.seed,
     )
     truth = data.path / "truth.csv"

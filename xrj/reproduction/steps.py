@@ -1,7 +1,9 @@
 """The steps of an evaluation, each of which makes some tables out of what was trained."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from xrj.config import plain
 from xrj.errors import UserError
@@ -50,10 +52,16 @@ def table_2(one: Evaluation) -> Tables:
     used += [(chains.main, "classifier")] if classifier else []
 
     def make() -> Tables:
-        methods = {ARAE: [judge(chain, "gan1", *shared, classifier) for chain in chains.embeddings]}
+        methods = {
+            ARAE: [
+                judge(chain, "gan1", *shared, classifier)
+                for chain in one.each(chains.embeddings, ARAE)
+            ]
+        }
         if chains.rivals:
             methods[EMBEDDING] = [
-                judge(chain, "embedding_gan1", *shared, classifier) for chain in chains.rivals
+                judge(chain, "embedding_gan1", *shared, classifier)
+                for chain in one.each(chains.rivals, EMBEDDING)
             ]
         ends = {name: [judged] for name, judged in judge_ends(first, *shared).items()}
         plots = critic_plots({**methods, **ends})
@@ -75,7 +83,7 @@ def noise_sweep(one: Evaluation) -> Tables:
     def make() -> Tables:
         points = [
             (chain.export("gan1").info["dims"], judge(chain, "gan1", *shared, classifier))
-            for chain in sweep
+            for chain in one.each(sweep, "noise")
         ]
         return [sweep_table(points, sweep_plots(points), **one.draws)]
 
@@ -103,10 +111,7 @@ def figure_2(one: Evaluation) -> Tables:
             f"parents.{stage}": str(chains.main.folders[stage]) for stage in ("arae", "gan1")
         }
         command = one.train("inverse", name=name, **parents, **rest)
-        missing.append(
-            f"the label loss alone; {command} with the settings of this chain, then "
-            f"evaluate.label_loss=[{name}]"
-        )
+        missing.append(f"the label loss alone; {command}, then evaluate.label_loss=[{name}]")
 
     def make() -> Tables:
         curves = {
@@ -127,8 +132,9 @@ def table_3(one: Evaluation) -> Tables:
     used += [(chain, "classifier") for chain in chains.classifiers]
 
     def make() -> Tables:
-        ours = own_runs(chains.seeds, one.splits, one.device)
-        others = classifier_runs(chains.classifiers, one.splits, one.device)
+        ours = own_runs(one.each(chains.seeds, "ours"), one.splits, one.device)
+        classifiers = one.each(chains.classifiers, "classifiers")
+        others = classifier_runs(classifiers, one.splits, one.device)
         return [diagnosis_table(ours, others, **one.draws)]
 
     return one.tables("table_3", used, {"folds": one.folds, **one.draws}, make, missing)
@@ -143,13 +149,12 @@ def table_4(one: Evaluation) -> Tables:
 
     def make() -> Tables:
         shared = (one.splits, one.lexicon, one.device, one.cfg.beams)
-        methods = captioner_runs(chains.captioners, *shared)
+        methods = captioner_runs(one.each(chains.captioners, "captioners"), *shared)
         for selection, name in OURS.items():
-            methods[name] = own_caption_runs(chains.seeds, selection, *shared)
+            methods[name] = own_caption_runs(one.each(chains.seeds, name), selection, *shared)
         return caption_tables(methods, **one.draws)
 
-    captions = {"lexicon": plain(one.cfg.lexicon), "beams": one.cfg.beams}
-    settings = {"folds": one.folds, **captions, **one.draws}
+    settings = {"folds": one.folds, **one.captions, **one.draws}
     return one.tables("table_4", used, settings, make, missing)
 
 
@@ -164,10 +169,14 @@ def table_5(one: Evaluation) -> Tables:
     used = [(main, stage) for stage in ESSENTIAL]
     used += [(main, "classifier")] if main.has("classifier") else []
 
+    draws = {"resamples": cfg.study.resamples, "seed": cfg.seed}
+    if cfg.evaluate.study is not None:  # not from the store: its answers may have changed
+        stages = {stage: chain.export(stage).hash for chain, stage in used}
+        folder = Path(cfg.evaluate.study).expanduser()
+        held = study_table(real_study(folder, stages, **draws))
+        return [replace(held, provenance=one.origin(used, draws))]
+
     def make() -> Tables:
-        settings = {"resamples": cfg.study.resamples, "seed": cfg.seed}
-        if cfg.evaluate.study is not None:
-            return [study_table(real_study(cfg.evaluate.study, **settings))]
         data = one.splits.of(main.export("inverse"))
         design = Design(
             tuple(cfg.study.methods),
@@ -179,11 +188,9 @@ def table_5(one: Evaluation) -> Tables:
         images = data.table.images
         fitted = fitting(design, int((images["split"] == "test").sum()))
         opinion = Opinion(**plain(cfg.study.simulated))
-        return [study_table(simulated_study(one.model(main), data, fitted, opinion, **settings))]
+        return [study_table(simulated_study(one.model(main), data, fitted, opinion, **draws))]
 
     inputs = {"study": plain(cfg.study), "seed": cfg.seed, **one.search}
-    if cfg.evaluate.study is not None:
-        return make()  # its answers may have changed
     try:
         return one.tables("table_5", used, inputs, make)
     except UserError as error:
@@ -245,8 +252,12 @@ def presets(one: Evaluation) -> Tables:
     ]
     justified = [(chains.main, "gan2"), (chains.main, "classifier"), (chains.paper[0], "gan2")]
     used += [(chain, stage) for chain, stage in justified if chain.has(stage)]
-    measured = {"lexicon": plain(one.cfg.lexicon), "mapped": one.cfg.mapped}
-    settings = {"critic": vars(one.critic), **measured, **one.search}
+    settings = {
+        "critic": vars(one.critic),
+        "mapped": one.cfg.mapped,
+        **one.captions,
+        **one.search,
+    }
     return one.tables("presets", used, settings, lambda: [preset_table(side_by_side(one))])
 
 

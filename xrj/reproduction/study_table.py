@@ -1,10 +1,12 @@
 """Table 5: what an expert study finds, of people where there is one, otherwise simulated."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from xrj.datamodules.datamodule import IUXRayDataModule
+from xrj.errors import HandoverError
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import Cell, Column, ResultTable, Row, p_value
 from xrj.justify.model import JustificationModel
@@ -77,13 +79,27 @@ def fitting(design: Design, xrays: int) -> Design:
     return design
 
 
-def real_study(folder: Path, *, resamples: int, seed: int) -> Analysis:
+def real_study(folder: Path, stages: Mapping[str, str], *, resamples: int, seed: int) -> Analysis:
     """Analyse a study that was held.
+
+    Args:
+        folder: Of the study.
+        stages: Hashes of the chain's exports.
+        resamples: Of the bootstrap.
+        seed: Of its draws.
 
     Raises:
         DataError: It is missing, damaged or has no answer.
+        HandoverError: It was drawn with other exports.
     """
-    return _analyse(open_study(folder), resamples, seed)
+    study = open_study(folder)
+    drawn = study.info["model"]
+    if any(stages.get(stage) != found for stage, found in drawn["stages"].items()):
+        raise HandoverError(
+            f"evaluate.study={folder}: was drawn from the chain {drawn['name']} as it was then; "
+            "give name= of that chain, or leave evaluate.study out"
+        )
+    return _analyse(study, resamples, seed)
 
 
 def _analyse(study: Study, resamples: int, seed: int) -> Analysis:

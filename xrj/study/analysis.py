@@ -1,6 +1,6 @@
 """The analysis of a study: table 5, agreement between readers, and what beside it is needed.
 
-Everything is computed for all X-rays and again for right and for wrong diagnoses alone.
+Table 5 is computed for all X-rays and again for right and for wrong diagnoses alone.
 """
 
 import math

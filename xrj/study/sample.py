@@ -66,7 +66,8 @@ def check_methods(design: Design, model: JustificationModel) -> None:
     if model.classifier is None and set(design.methods) & set(SALIENCY):
         raise HandoverError(
             f"{model.name}: has no classifier, whose maps study.methods asks for; run python "
-            f"train.py stage=classifier name={model.name}, or set study.methods=[{COUNTERFACTUAL}]"
+            f"train.py stage=classifier name={model.name} with the settings of this chain, or set "
+            f"study.methods=[{COUNTERFACTUAL}]"
         )
 
 

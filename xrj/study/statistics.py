@@ -160,7 +160,9 @@ def kappa(ratings: pd.DataFrame, resamples: int, rng: np.random.Generator) -> Ka
         resamples: Of the items, for the interval.
         rng: Of the draws.
     """
-    table = ratings.pivot(index="item", columns="reader", values="value").to_numpy(float)
+    ratings = ratings.sort_values(["xray", "method"])  # names of items are random, draws are not
+    items = ratings["item"].unique()
+    table = ratings.pivot(index="item", columns="reader", values="value").loc[items].to_numpy(float)
     n, readers = table.shape if table.size else (0, 0)
     if n < 2 or readers < 2:
         return Kappa(None, None, n, readers, "needs two X-rays that two readers have rated")

@@ -18,6 +18,7 @@ from xrj.evaluate.methods import Xrays
 from xrj.evaluate.realism_table import REAL, RECONSTRUCTIONS, realism_table
 from xrj.evaluate.results import ResultTable
 from xrj.evaluate.validity_table import change_table, validity_table
+from xrj.justify.change import CtrChange
 from xrj.justify.evidence import EvidenceSettings
 from xrj.justify.justification import JustifySettings
 from xrj.justify.refinement import RefinementSettings
@@ -123,6 +124,26 @@ def test_the_true_counterfactual_has_the_label_and_no_cost(tables):
     assert value(change, OURS, "true_l1") < value(change, TRUE, "original_l1")
     assert value(change, OURS, "true_ssim") > value(change, RANDOM, "true_ssim")
     assert value(change, OURS, "true_cosine") > 0.5 > value(change, RANDOM, "true_cosine")
+
+
+def test_ratios_are_compared_with_the_true_counterfactuals_own(monkeypatch):
+    """Brightness stands for the ratio: what is in these pictures is no heart."""
+
+    def brightness(original, before, after, _direction):
+        shades = (float(one.mean()) / 255 for one in (original, before, after))
+        return CtrChange(*shades, confident=True, towards=True), 0.5
+
+    monkeypatch.setattr("xrj.evaluate.validity_table.weigh_heart", brightness)
+    torch.manual_seed(0)
+    bench = bench_of(Classifier("resnet18", 3, 4, 64).eval())
+    table, true = change_table(bench), bench.methods[TRUE].after
+    for name in (OURS, NEAREST):
+        made = bench.methods[name]
+        apart = np.abs(made.after.mean((1, 2)) - true.mean((1, 2))) / 255
+        asked = [bench.model.labels[target] in ("left", "right") for target in made.targets]
+        found = table.row(name).cells["true_ctr"]
+        assert (found.value, found.n) == (pytest.approx(apart[asked].mean()), sum(asked))
+    assert "true_ctr" not in table.row(TRUE).cells
 
 
 def test_no_table_holds_the_truth_or_real_xrays_for_the_best(tables):

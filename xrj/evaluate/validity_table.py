@@ -1,5 +1,8 @@
 """Tables of counterfactuals: do they show the other diagnosis, how much changes, and where."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -42,6 +45,7 @@ CHANGE = (
     Column("towards", "Heart changes the right way", 1, percent=True, better="high"),
     Column("ctr", "Change of CTR that way", 3),
     Column("usual", "CTR usual for the label", 1, percent=True, better="high"),
+    Column("true_ctr", "CTR off the true counterfactual's", 3, better="low"),
 )
 
 
@@ -121,13 +125,14 @@ def change_table(bench: Bench) -> ResultTable:
         note += (
             " The true counterfactual is the phantom's: the same patient, findings and exposure "
             "with a heart of the other label, as large among those as the patient's own is among "
-            "those of his label; an X-ray that the model misreads has none and is left out of "
-            "this row and of what is measured against it. What reconstructions lack of the X-ray "
-            "is part of the distances to it, so that methods that change the X-ray itself are "
-            "ahead in them, and no part of the cosine."
+            "those of his label, its CTR measured as all are; an X-ray that the model misreads has "
+            "none and is left out of this row and of what is measured against it. What "
+            "reconstructions lack of the X-ray is part of the distances to it, so that methods "
+            "that change the X-ray itself are ahead in them, and no part of the cosine."
         )
+    hearts = {name: _hearts(bench, one) for name, one in bench.methods.items()}
     rows = tuple(
-        Row(name, _change(bench, one), reference=name == TRUE)
+        Row(name, _change(bench, one) | _heart(bench, one, hearts), reference=name == TRUE)
         for name, one in bench.methods.items()
     )
     measured = {key for row in rows for key, cell in row.cells.items() if cell is not None}
@@ -160,7 +165,7 @@ def _change(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
         float((cv2.absdiff(before, after) > CHANGED).mean())
         for before, after in zip(made.before, made.after, strict=True)
     ]
-    return {**cells, "changed": mean(changed), **_heart(bench, made)}
+    return {**cells, "changed": mean(changed)}
 
 
 def _alike(made: Counterfactuals, true: Counterfactuals) -> list[float]:
@@ -174,40 +179,73 @@ def _alike(made: Counterfactuals, true: Counterfactuals) -> list[float]:
     return cosines
 
 
-def _heart(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
-    mean = bench.mean_of(made)
-    targets = [bench.model.labels[target] for target in made.targets]
-    directions = [bench.settings.evidence.ctr_direction.get(target) for target in targets]
-    if not any(directions):
-        return {}
+@dataclass(frozen=True)
+class _Hearts:
+    """What a method does to hearts.
+
+    Attributes:
+        shares: Of each change that lies inside the heart.
+        ctrs: Of each; None where the meter is not confident or the label asks for no direction.
+        directions: That the labels ask for; 0: none.
+    """
+
+    shares: Sequence[float | None]
+    ctrs: Sequence[CtrChange | None]
+    directions: Sequence[int]
+
+
+def _hearts(bench: Bench, made: Counterfactuals) -> _Hearts:
+    wanted = bench.settings.evidence.ctr_direction
+    directions = [wanted.get(bench.model.labels[target]) for target in made.targets]
     weighed = [
         weigh_heart(original, before, after, direction)
         for original, before, after, direction in zip(
             bench.xrays.large, made.before, made.after, directions, strict=True
         )
     ]
+    return _Hearts(
+        [share for _, share in weighed],
+        [
+            ctr if ctr is not None and ctr.confident and direction else None
+            for (ctr, _), direction in zip(weighed, directions, strict=True)
+        ],
+        [direction or 0 for direction in directions],
+    )
 
-    def clear(ctr: CtrChange | None, direction: int | None) -> CtrChange | None:
-        return ctr if ctr is not None and ctr.confident and direction else None
 
-    measured = [
-        clear(ctr, direction) for (ctr, _), direction in zip(weighed, directions, strict=True)
-    ]
-    usual = [
-        None if ctr is None or target not in bench.usual_ctr else _within(ctr, bench, target)
-        for ctr, target in zip(measured, targets, strict=True)
-    ]
-    return {
-        "heart": mean([share for _, share in weighed]),
-        "towards": mean([None if ctr is None else ctr.towards for ctr in measured]),
+def _heart(bench: Bench, made: Counterfactuals, hearts: Mapping[str, _Hearts]) -> dict[str, Cell]:
+    mean, own, true = bench.mean_of(made), hearts[made.name], hearts.get(TRUE)
+    if not any(own.directions):
+        return {}
+    cells: dict[str, Cell] = {
+        "heart": mean(own.shares),
+        "towards": mean([None if ctr is None else ctr.towards for ctr in own.ctrs]),
         "ctr": mean(
             [
-                None if ctr is None else (direction or 0) * ctr.change
-                for ctr, direction in zip(measured, directions, strict=True)
+                None if ctr is None else direction * ctr.change
+                for ctr, direction in zip(own.ctrs, own.directions, strict=True)
             ]
         ),
-        **({"usual": mean(usual)} if bench.usual_ctr else {}),
     }
+    if bench.usual_ctr:
+        targets = [bench.model.labels[target] for target in made.targets]
+        cells["usual"] = mean(
+            [
+                None
+                if ctr is None or target not in bench.usual_ctr
+                else _within(ctr, bench, target)
+                for ctr, target in zip(own.ctrs, targets, strict=True)
+            ]
+        )
+    if true is not None and made.name != TRUE:
+        same = made.targets == bench.asked(bench.methods[TRUE])
+        cells["true_ctr"] = mean(
+            [
+                abs(ctr.alternative - wanted.alternative) if ctr and wanted and asked else None
+                for ctr, wanted, asked in zip(own.ctrs, true.ctrs, same, strict=True)
+            ]
+        )
+    return cells
 
 
 def _within(ctr: CtrChange, bench: Bench, label: str) -> bool:

@@ -44,6 +44,7 @@ def table():
         note="How it was | measured.\nNot measured: more; `python train.py`",
         paper={"ours": {"a": 0.906}, "theirs": {"a": 0.919}},
         plots=(Plot("a curve", SVG),),
+        drawn=("a", "unmeasured"),
         provenance=Provenance(
             ("0123456789abcdef",), (0, None), "python x", "commit f", "t", {"k": [1]}
         ),
@@ -98,7 +99,9 @@ def test_the_results_folder(table, tmp_path):
     assert (tmp_path / "table_9-1.svg").read_bytes() == b"<svg/>"
     assert "](table_9-1.svg)" in (tmp_path / "results.md").read_text()
     (again,) = read_results(tmp_path / "results.json")
-    assert again.plots == (Plot("a curve", "table_9-1.svg"),)
+    assert again.plots[0] == Plot("a curve", "table_9-1.svg")
+    assert [plot.source for plot in again.plots[1:]] == ["table_9-2.svg"]  # of column a
+    assert (tmp_path / "table_9-2.svg").read_bytes().startswith(b"<?xml")
     assert again.row("ours") == table.row("ours")
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(DataError, match="run task=evaluate again"):

@@ -69,7 +69,7 @@ def axis_table(bench: Bench) -> ResultTable:
         if TRUE in bench.methods:
             note += f" {NO_TRUE}"
     title = "Saliency and counterfactual on one axis"
-    return ResultTable("counterfactuals_axis", title, COLUMNS, tuple(rows), note)
+    return ResultTable("counterfactuals_axis", title, COLUMNS, tuple(rows), note, drawn=("cout",))
 
 
 def _change(made: Counterfactuals) -> Tensor:

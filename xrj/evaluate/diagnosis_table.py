@@ -128,4 +128,5 @@ def diagnosis_table(
             "Wilson's where all are right."
         ),
         paper=PAPER,
+        drawn=("accuracy", "auroc"),
     )

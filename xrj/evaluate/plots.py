@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from xrj.evaluate.results import Plot
+from xrj.evaluate.figure import Figure as Measured
+from xrj.evaluate.results import Plot, ResultTable
 
 COLOURS = ("#1f6470", "#c8581a", "#6b5b95", "#4d7c3a", "#8a8a8a", "#a23b52")
 SIZE = (6.4, 3.6)
@@ -64,6 +66,43 @@ def plot_lines(
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=9)
     return Plot(caption, svg_uri(figure))
+
+
+def plot_column(table: ResultTable, key: str) -> Plot | None:
+    """Draw a column: a dot for each row with its interval, and a ring for the paper's figure.
+
+    Args:
+        table: Whose column it is.
+        key: Of the column.
+
+    Returns:
+        None where nothing of it was measured.
+    """
+    column = next((column for column in table.columns if column.key == key), None)
+    known = {
+        row.name: cell
+        for row in table.rows
+        if isinstance(cell := row.cells.get(key), Measured) and math.isfinite(cell.value)
+    }
+    if column is None or not known:
+        return None
+    paper = {name: cells[key] for name, cells in table.paper.items() if key in cells}
+    unit = 100 if column.percent else 1
+    figure = Figure(figsize=(SIZE[0], 0.9 + 0.28 * len(known)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, (name, cell) in enumerate(known.items()):
+        ends = [unit * end for end in (cell.low, cell.high) if end is not None]
+        axes.plot(ends, [place] * len(ends), color=COLOURS[0], lw=1.6)
+        axes.plot([unit * cell.value], [place], "o", color=COLOURS[0], ms=5)
+        if name in paper:
+            axes.plot([unit * paper[name]], [place], "o", mfc="none", color=COLOURS[1], ms=7)
+    axes.set_yticks(range(len(known)), list(known))
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{column.title}{', %' if column.percent else ''}")
+    axes.grid(axis="x", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    rings = "; rings: the paper's, of other data" if paper else ""
+    return Plot(f"{column.title}, with 95 % intervals{rings}", svg_uri(figure))
 
 
 def svg_uri(figure: Figure) -> str:

@@ -80,7 +80,9 @@ def realism_table(bench: Bench) -> ResultTable:
     if bench.classifier is None:
         note += f" {NO_CLASSIFIER}"
     title = "Counterfactuals: realism, identity and memorisation"
-    return ResultTable("counterfactuals_realism", title, COLUMNS, tuple(rows), note)
+    return ResultTable(
+        "counterfactuals_realism", title, COLUMNS, tuple(rows), note, drawn=("kernel", "hit_pixels")
+    )
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ class ResultTable:
         note: Protocol and units, a paragraph; and what is missing, with the command that makes it.
         paper: The paper's figures by row name and column key, in the units of the cells.
         plots: Shown beside the table.
+        drawn: Keys of columns that are drawn beside it, too, where they were measured.
         provenance: None until the task sets it.
     """
 
@@ -107,6 +108,7 @@ class ResultTable:
     note: str = ""
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     plots: tuple[Plot, ...] = ()
+    drawn: tuple[str, ...] = ()
     provenance: Provenance | None = None
 
     def row(self, name: str) -> Row:
@@ -132,6 +134,7 @@ class ResultTable:
             "note": self.note,
             "paper": {name: dict(cells) for name, cells in self.paper.items()},
             "plots": [vars(plot) for plot in self.plots],
+            "drawn": list(self.drawn),
             "provenance": known
             and vars(known) | {"splits": list(known.splits), "seeds": list(known.seeds)},
         }
@@ -156,6 +159,7 @@ class ResultTable:
             note=value["note"],
             paper=value["paper"],
             plots=tuple(Plot(**plot) for plot in value["plots"]),
+            drawn=tuple(value["drawn"]),
             provenance=known
             and Provenance(
                 **known | {"splits": tuple(known["splits"]), "seeds": tuple(known["seeds"])}

@@ -11,12 +11,13 @@ from jinja2 import ChoiceLoader, PackageLoader
 from markupsafe import Markup
 
 from xrj.errors import DataError
+from xrj.evaluate.plots import plot_column
 from xrj.evaluate.results import Plot, ResultTable, as_markdown, origin, written
 from xrj.files import atomic_path, read_json, write_json
 from xrj.justify.page import PAGES
 
 JSON_NAME, MARKDOWN_NAME, PAGE_NAME = "results.json", "results.md", "results.html"
-SCHEMA = 2
+SCHEMA = 3
 SUFFIXES = {"image/png": "png", "image/svg+xml": "svg"}
 
 
@@ -34,6 +35,7 @@ def write_results(
     Raises:
         DataError: The folder cannot be written.
     """
+    tables = [_with_drawn(table) for table in tables]
     beside = [_with_files(folder, table) for table in tables]
     write_json(
         folder / JSON_NAME,
@@ -56,6 +58,12 @@ def read_results(path: Path) -> list[ResultTable]:
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise DataError(f"{path}: holds no results in schema {SCHEMA}; run task=evaluate again")
     return [ResultTable.from_dict(table) for table in value["tables"]]
+
+
+def _with_drawn(table: ResultTable) -> ResultTable:
+    """Draw the columns that a table wants drawn."""
+    plots = [plot for key in table.drawn if (plot := plot_column(table, key)) is not None]
+    return replace(table, plots=(*table.plots, *plots), drawn=())
 
 
 def _with_files(folder: Path, table: ResultTable) -> ResultTable:

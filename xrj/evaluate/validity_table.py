@@ -73,6 +73,7 @@ def validity_table(bench: Bench) -> ResultTable:
         VALIDITY,
         tuple(rows),
         note,
+        drawn=("oracle",),
     )
 
 
@@ -138,7 +139,9 @@ def change_table(bench: Bench) -> ResultTable:
     measured = {key for row in rows for key, cell in row.cells.items() if cell is not None}
     columns = tuple(column for column in CHANGE if column.key in measured)
     title = "Counterfactuals: how much changes, and where"
-    return ResultTable("counterfactuals_change", title, columns, rows, note)
+    return ResultTable(
+        "counterfactuals_change", title, columns, rows, note, drawn=("true_cosine", "heart")
+    )
 
 
 def _change(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:

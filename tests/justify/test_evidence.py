@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from tests.justify.handmade import made_mapping, vote
 from tests.justify.toy import Toy
@@ -35,6 +36,10 @@ def test_distances_have_their_units():
     assert 0.5 < shifted.ssim < 1
     (noise,) = distances(pictures[:1], rng.integers(0, 200, (1, 32, 32), dtype=np.uint8))
     assert abs(noise.ssim) < 0.1
+    grey = torch.from_numpy(np.stack([pictures[1], others[1]])).float() / 255
+    assert shifted.ssim == pytest.approx(
+        float(structural_similarity_index_measure(*grey[:, None, None], data_range=1.0)), abs=1e-5
+    )
 
 
 def test_plain_grey_explains_nothing_of_an_xray(chests):

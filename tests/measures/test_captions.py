@@ -1,5 +1,6 @@
 import math
 import os
+import random
 import shutil
 import stat
 from collections import Counter
@@ -139,13 +140,46 @@ def test_meteor_that_fails_gives_its_reason(tmp_path, script, reason):
     assert score_captions(["a b"], [["a b"]], meteor=True).meteor_reason == reason
 
 
+def random_captions(seed: int) -> tuple[list[str], list[list[str]]]:
+    """Return captions with parentheses beside up to three references each."""
+    rng = random.Random(seed)
+    words = [
+        "heart",
+        "size",
+        "is",
+        "normal",
+        "enlarged",
+        "(",
+        ")",
+        "mildly",
+        "no",
+        "effusion",
+        "1.",
+    ]
+
+    def said() -> str:
+        return " ".join(rng.choices(words, k=rng.randint(1, 9)))
+
+    return [said() for _ in range(20)], [[said()] * rng.randint(1, 3) for _ in range(20)]
+
+
 @needs_java
 @pytest.mark.slow
-def test_meteor_is_the_reference_wrappers():
+@pytest.mark.parametrize(
+    ("said", "true"),
+    [
+        (
+            ["the heart is big", "", "lungs are clear without effusion"],
+            [["the heart is enlarged", "big heart"], ["normal"], ["the lungs are clear"]],
+        ),
+        (["the heart is big"], [["the heart is big", "the heart is big"]]),
+        random_captions(0),
+    ],
+    ids=["empty among them", "one image, equal references", "random"],
+)
+def test_meteor_is_the_reference_wrappers(said, true):
     from pycocoevalcap.meteor.meteor import Meteor
 
-    said = ["the heart is big", "", "lungs are clear without effusion"]
-    true = [["the heart is enlarged", "big heart"], ["normal"], ["the lungs are clear"]]
     os.environ["LC_ALL"] = "it_IT.UTF-8"
     scores = score_captions(said, true, meteor=True)
     os.environ["LC_ALL"] = "C.UTF-8"
@@ -155,3 +189,5 @@ def test_meteor_is_the_reference_wrappers():
     )
     wrapper.meteor_p.kill()
     assert scores.meteor == pytest.approx(expected, abs=1e-9), scores.meteor_reason
+    broken = [text.replace(" ", "\r\n") for text in said]
+    assert score_captions(broken, true, meteor=True).meteor == scores.meteor

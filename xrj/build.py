@@ -68,7 +68,7 @@ def build_evaluation_data(
     Args:
         export: Of any stage; it records how its data were configured.
         moved: root, csv and cache_dir where they differ from the recorded ones; None where not.
-            A split file is read from the run's own copy.
+            A split file is read from the run's own copy, where there is one.
         content: As in `IUXRayDataModule`.
 
     Raises:
@@ -76,9 +76,9 @@ def build_evaluation_data(
         HandoverError: They are not those that the stage was trained on.
     """
     recorded, dims = export.info["data"], export.info["dims"]
-    split = recorded["split"]
-    if split["file"] is not None:
-        split = {**split, "file": str(export.folder.parent / "split.json")}
+    split, own = recorded["split"], export.folder.parent / "split.json"
+    if split["file"] is not None and own.is_file():
+        split = {**split, "file": str(own)}
     data = IUXRayDataModule(
         **{
             **recorded,

@@ -271,5 +271,6 @@ def check_fit(
         if found is not None and found != wanted:
             raise HandoverError(
                 f"{export.folder}: stage '{stage}' was built on another '{parent}'; remove "
-                f"{export.folder.parent} and run python train.py stage={stage} again"
+                f"{export.folder.parent} and run {_training(export.folder.parent, stage)} again, "
+                "with the settings that it had"
             )

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -37,11 +37,11 @@ from xrj.callbacks.checkpoint import (
 )
 from xrj.callbacks.pictures import Pictures
 from xrj.callbacks.progress import EpochLines
-from xrj.checks import check, identity
+from xrj.checks import FREE, check, identity
 from xrj.config import STAGES, plain
 from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.datamodules.records import Counts
-from xrj.errors import ConfigError
+from xrj.errors import ConfigError, HandoverError
 from xrj.files import locked, read_json, remove_temporaries, sha256_json, write_json
 from xrj.handover import Kept, StageExport, check_fit, load_export, write_export
 from xrj.modules.base import StageModule
@@ -121,8 +121,7 @@ def _train_locked(
             split_hash=data.split_hash,
             parents=lineage,
         )
-    for sibling in _siblings(folder.parent):
-        check_fit(sibling, vocabulary=data.vocabulary, split_hash=data.split_hash)
+    _check_siblings(cfg, folder.parent, data)
     made_of = {"split": data.split_hash, "vocabulary": data.vocabulary.hash}
     _check_data(folder, made_of)
     for loader in (data.train_dataloader, data.val_dataloader):
@@ -145,11 +144,22 @@ def _train_locked(
     return _measures(load_export(folder, cfg.stage))
 
 
-def _siblings(chain: Path) -> Iterator[StageExport]:
-    """Yield what has finished under a name, which is evaluated together."""
+def _check_siblings(cfg: DictConfig, chain: Path, data: IUXRayDataModule) -> None:
+    """Check that what has finished under the name, which is evaluated together, is of these data.
+
+    Raises:
+        HandoverError: It is of another split or vocabulary.
+    """
     for stage in STAGES:
-        if (chain / stage / "export" / "stage.json").is_file():
-            yield load_export(chain / stage, stage)
+        if not (chain / stage / "export" / "stage.json").is_file():
+            continue
+        info = load_export(chain / stage, stage).info
+        if (info["split"], info["vocabulary"]["hash"]) != (data.split_hash, data.vocabulary.hash):
+            raise HandoverError(
+                f"{chain}: holds '{stage}' of another split or vocabulary, and stages under one "
+                f"name are evaluated together; give '{cfg.stage}' the data settings that "
+                f"'{stage}' had, or another name="
+            )
 
 
 def _print_counts(counts: Counts, chain: Path) -> None:
@@ -178,7 +188,8 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / "run.json"
     if not path.exists():
         return
-    old = read_json(path)["settings"]
+    recorded = read_json(path)["settings"]
+    old = {key: value for key, value in recorded.items() if key not in FREE}
     changed = sorted(key for key in {*old, *settings} if old.get(key) != settings.get(key))
     if changed:
         key = changed[0]

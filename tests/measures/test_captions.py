@@ -160,7 +160,9 @@ def random_captions(seed: int) -> tuple[list[str], list[list[str]]]:
     def said() -> str:
         return " ".join(rng.choices(words, k=rng.randint(1, 9)))
 
-    return [said() for _ in range(20)], [[said()] * rng.randint(1, 3) for _ in range(20)]
+    return [said() for _ in range(20)], [
+        [said() for _ in range(rng.randint(1, 3))] for _ in range(20)
+    ]
 
 
 @needs_java

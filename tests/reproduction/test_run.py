@@ -110,6 +110,12 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     judged = tables["presets"].row("Justification: Valid: classifier").cells
     assert judged["paper"].n == judged["default"].n > 0  # by the main chain's, the other has none
     assert "METEOR is left out: Java is not installed." in tables["table_4"].note
+    assert "  Ours (caption): tiny-1, 2 of 2" in captured.err
+    said = tables["table_4_words"].row("Ours (label)").cells
+    assert said["silent"].n == ours["accuracy"].n
+    speaking = round((1 - said["silent"].value) * said["silent"].n)
+    assert said["consistent"].n == speaking
+    assert tables["presets"].row("Captions: Silent on their label").cells["ahead"] == "alike"
     assert "SIMULATED" in tables["table_5"].note
     assert not any(column.better for column in tables["table_5"].columns)  # questions differ
     before = {path: path.stat().st_mtime_ns for path in (folder / "tables").iterdir()}
@@ -120,6 +126,15 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     (folder / "tables" / "table_3.json").write_text("{")
     evaluate(runs, *chosen, "evaluate.sweep=[tiny,tiny-1]")
     assert "table_3 ..." in capsys.readouterr().err
+
+
+def test_table_4_is_made_anew_once_java_is_there(runs, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "STEPS", [steps.table_4])
+    for java, said in ((False, "table_4 ..."), (False, "already done"), (True, "table_4 ...")):
+        monkeypatch.setattr("xrj.reproduction.evaluation.meteor_runs", lambda java=java: java)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        evaluate(runs)
+        assert said in capsys.readouterr().err
 
 
 def _bench(runs, monkeypatch):

@@ -21,6 +21,8 @@ from xrj.nets.folding import fold
 from xrj.nets.text import TextDecoder
 from xrj.nets.zoo import Classifier
 
+UNSEEN = ("augmentations", "wrong", "cache_dir", "download", "num_workers")
+"""Settings of data that change nothing of what a split holds."""
 PART = 16
 """X-rays of the larger size that a classifier works on at once."""
 
@@ -95,9 +97,8 @@ class Splits:
     def of(self, export: StageExport) -> IUXRayDataModule:
         """Return the data that an export was trained on."""
         info = export.info
-        key = sha256_json(
-            [info["split"], info["vocabulary"]["hash"], info["dims"]["large"], info["data"]]
-        )
+        seen = {key: value for key, value in info["data"].items() if key not in UNSEEN}
+        key = sha256_json([info["split"], info["vocabulary"]["hash"], info["dims"]["large"], seen])
         if key not in self._known:
             self._known[key] = build_evaluation_data(export, self.moved, "images")
         return self._known[key]

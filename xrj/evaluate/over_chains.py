@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import Cell, Column, Provenance, ResultTable
+from xrj.evaluate.runs import count_folds
 
 
 def mean_tables(made: Mapping[str, Sequence[ResultTable]]) -> list[ResultTable]:
@@ -70,7 +71,7 @@ def _cell(column: Column, cells: Sequence[Cell], splits: Sequence[Hashable]) -> 
     if not known:
         return cells[0]
     values = [one.value for one, _ in known]
-    n = sum(max(one.n for one, of in known if of == split) for split in {of for _, of in known})
+    n = count_folds([(split, one.n) for one, split in known])
     if len(set(values)) == 1:
         return Figure(values[0], n)
     mean = replace(Figure.mean(values), n=n)

@@ -86,7 +86,9 @@ def plot_column(table: ResultTable, key: str) -> Plot | None:
     }
     if column is None or not known:
         return None
-    paper = {name: cells[key] for name, cells in table.paper.items() if key in cells}
+    paper = {
+        name: cells[key] for name, cells in table.paper.items() if key in cells and name in known
+    }
     unit = 100 if column.percent else 1
     figure = Figure(figsize=(SIZE[0], 0.9 + 0.28 * len(known)), layout="constrained")
     axes = figure.add_subplot()

@@ -1,6 +1,6 @@
 """Figures over several runs of one method: their mean, its interval and their deviation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,15 +105,22 @@ def over_runs(
     drawn = [
         measure({split: next(rows) for split, rows in draws.items()}) for _ in range(resamples)
     ]
-    return {
-        key: _figure(found[key], _count(runs, key), [one[key] for one in drawn]) for key in keys
+    n = {
+        key: count_folds([(run.split, run.counts.get(key, len(run.patients))) for run in runs])
+        for key in keys
     }
+    return {key: _figure(found[key], n[key], [one[key] for one in drawn]) for key in keys}
 
 
-def _count(runs: Sequence[Run], key: str) -> int:
-    folds: dict[str, list[int]] = {}
-    for run in runs:
-        folds.setdefault(run.split, []).append(run.counts.get(key, len(run.patients)))
+def count_folds(counts: Sequence[tuple[Hashable, int]]) -> int:
+    """Return how many X-rays a mean is of: each split's once, where runs of it differ their mean.
+
+    Args:
+        counts: Split and number of each run.
+    """
+    folds: dict[Hashable, list[int]] = {}
+    for split, number in counts:
+        folds.setdefault(split, []).append(number)
     return sum(round(float(np.mean(several))) for several in folds.values())
 
 

@@ -22,7 +22,17 @@ from xrj.reproduction.evaluation import Evaluation
 from xrj.reproduction.presets import measure_row, preset_rows
 
 STAGE_1 = ("wasserstein", "alignment", "mismatch", "sliced")
-CAPTIONS = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider", "consistent", "finding_f1")
+CAPTIONS = (
+    "bleu1",
+    "bleu2",
+    "bleu3",
+    "bleu4",
+    "rouge_l",
+    "cider",
+    "silent",
+    "consistent",
+    "finding_f1",
+)
 JUSTIFICATIONS = (
     Column("refinement.ssim_before", "SSIM of G(I(x))", better="high"),
     Column("refinement.ssim_after", "SSIM of the refined reconstruction", better="high"),

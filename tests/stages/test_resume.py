@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tests.tiny import compose_tiny
-from xrj.callbacks.checkpoint import StageCheckpoint, StatelessRandom
+from xrj.callbacks.checkpoint import AtomicCheckpointIO, StageCheckpoint, StatelessRandom
 from xrj.config import STAGES
+from xrj.errors import DataError
 from xrj.run import train
 
 # Children are forked from a process that has imported everything and run nothing.
@@ -158,3 +159,13 @@ def test_a_run_without_its_checkpoint_says_that_it_starts_over(tiny, tmp_path, m
     checkpoint.unlink()
     train(tiny("gan1"))
     assert f"gan1: starts over, {checkpoint} is missing" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_said_as_such(tmp_path):
+    """What torch says of it is that a file ended where it should not."""
+    (tmp_path / f".last.ckpt.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(
+        DataError, match=r"cannot be written \(No space left on device\); free space"
+    ):
+        AtomicCheckpointIO().save_checkpoint({"x": torch.zeros(10**6)}, tmp_path / "last.ckpt")
+    assert list(tmp_path.iterdir()) == []

@@ -31,8 +31,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             DataError: The disk is full or the folder cannot be written.
         """
-        with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch hides what the system refused behind its own complaint of half an archive
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 def check_checkpoint(path: Path, module: StageModule) -> None:

@@ -120,7 +120,7 @@ def test_a_runs_folder_that_cannot_be_written(mistake, tmp_path, multirun):
 
 
 def test_a_full_disk_while_training(mistake, tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
 
     monkeypatch.setattr("xrj.run._fit", full)

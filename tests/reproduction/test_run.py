@@ -16,6 +16,7 @@ from xrj.evaluate.generators import CEILING, FLOOR
 from xrj.evaluate.results import Column, ResultTable, Row
 from xrj.evaluate.results_page import read_results
 from xrj.files import read_json, sha256_json, write_json
+from xrj.justify.model import JustificationModel
 from xrj.reproduction import run, steps
 from xrj.reproduction.chains import Chains
 from xrj.tasks import run_task
@@ -135,6 +136,20 @@ def test_table_4_is_made_anew_once_java_is_there(runs, capsys, tmp_path, monkeyp
         monkeypatch.setenv("PATH", str(tmp_path))
         evaluate(runs)
         assert said in capsys.readouterr().err
+
+
+def test_presets_draw_no_saliency_maps(runs, tmp_path, monkeypatch):
+    """Nothing in the table shows them, and integrated gradients are slow."""
+
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(run, "STEPS", [steps.presets])
+    monkeypatch.setattr(JustificationModel, "saliency", refuse)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    evaluate(runs, "evaluate.paper=[tiny-1]")
+    (table,) = read_results(runs / "tiny" / "evaluation" / "results.json")
+    assert any(row.name.startswith("Justification: ") for row in table.rows)
 
 
 def _bench(runs, monkeypatch):

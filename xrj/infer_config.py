@@ -110,6 +110,7 @@ class EvaluateConfig:
     embeddings: list[str] = MISSING
     label_loss: list[str] = MISSING
     sweep: list[str] = MISSING
+    deviations: list[str] = MISSING
     study: str | None = None
     resamples: int = MISSING
     xrays: int | None = None

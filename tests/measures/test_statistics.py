@@ -5,8 +5,15 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.api import OLS
 
-from xrj.measures.statistics import bootstrap_over_groups, compare, t_test
+from xrj.measures.statistics import (
+    bootstrap_over_groups,
+    compare,
+    prediction_interval,
+    t_test,
+)
+from xrj.seeding import numpy_rng
 
 
 def test_students_t_test_by_hand():
@@ -63,3 +70,12 @@ def test_the_bootstrap_draws_whole_patients():
 def test_the_bootstrap_knows_when_it_says_nothing():
     assert bootstrap_over_groups([1.0, 2.0], ["a", "a"], resamples=100, seed=0) is None
     assert bootstrap_over_groups([1.0, 1.0], ["a", "b"], resamples=100, seed=0) is None
+
+
+def test_the_interval_of_one_more_value_is_statsmodels():
+    values = numpy_rng(3, "more").normal(2.0, 0.3, 5)
+    fitted = OLS(values, np.ones(5)).fit().get_prediction([1.0])
+    (expected,) = fitted.conf_int(obs=True, alpha=0.05)
+    assert prediction_interval(list(values)) == pytest.approx(tuple(expected))
+    assert prediction_interval([1.0]) is None
+    assert prediction_interval([1.0, float("nan")]) is None

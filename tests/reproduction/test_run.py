@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from tests.chains import CONF
-from xrj.config import register
+from xrj.config import STAGES, register
 from xrj.errors import ConfigError, HandoverError
 from xrj.evaluate import bench
 from xrj.evaluate.chains import Chain, Splits
@@ -68,7 +68,7 @@ def runs(chain_runs, tmp_path):
     runs = tmp_path / "runs"
     for name, seed in (("tiny", 0), ("tiny-1", 1)):
         shutil.copytree(chain_runs / "tiny", runs / name)
-        for stage in ("gan1", "inverse", "classifier", "captioner", "embedding_gan1"):
+        for stage in STAGES:
             folder = runs / name / stage
             if folder.is_dir():
                 write_json(folder / "run.json", {"settings": {"seed": seed}})
@@ -188,7 +188,7 @@ def test_labels_that_are_not_the_phantoms_own_have_no_true_counterfactual(runs, 
 
 def test_unknown_names_are_refused_in_one_line(runs):
     roles = ("seeds", "paper", "classifiers", "captioners", "embeddings", "label_loss", "sweep")
-    for key in roles:
+    for key in (*roles, "deviations"):
         with pytest.raises(ConfigError) as refused:
             evaluate(runs, f"evaluate.{key}=[nobody]")
         message = str(refused.value)
@@ -207,6 +207,52 @@ def test_a_stage_on_anothers_autoencoder_finds_it_by_its_hash(runs, key):
     with pytest.raises(HandoverError) as refused:
         chains(runs, f"evaluate.{key}=[tiny-1]")
     assert str(refused.value).startswith(f"evaluate.{key}: tiny-1: its text autoencoder is not")
+
+
+def changed(runs, name, *stages, **settings):
+    """Copy stages of the chain `tiny` under another name, with other settings on record."""
+    for stage in stages:
+        shutil.copytree(runs / "tiny" / stage, runs / name / stage)
+        write_json(runs / name / stage / "run.json", {"settings": {"seed": 0, **settings}})
+
+
+def test_deviations_are_measured_from_their_first_change_on_and_kept(runs, capsys, monkeypatch):
+    monkeypatch.setattr(run, "STEPS", [steps.deviations])
+    monkeypatch.setenv("PATH", "")
+    changed(runs, "dev/rate", "inverse", **{"inverse.rate": 1})
+    changed(runs, "dev/leak", "gan1", "gan2", "inverse", **{"gan1.leak": 0})
+    chosen = ["evaluate.seeds=[tiny-1]", "evaluate.deviations=[dev/rate,dev/leak]"]
+    evaluate(runs, *chosen)
+    assert "deviations: dev/leak, 4 of 4" in capsys.readouterr().err
+    (table,) = read_results(runs / "tiny" / "evaluation" / "results.json")
+    default, rate, leak = table.rows
+    assert default.name == "default, 2 seeds"
+    assert default.cells["wasserstein"].n == 2
+    assert (rate.name, rate.cells["settings"]) == ("dev/rate", "inverse.rate=1")
+    assert leak.cells["settings"] == "gan1.leak=0"
+    measured = {"wasserstein", "accuracy", "bleu4", "validity.independent"}
+    assert measured & rate.cells.keys() == measured - {"wasserstein"}
+    assert measured < leak.cells.keys()
+    assert "token_accuracy" not in leak.cells
+    for row in (rate, leak):  # copies of one of the seeds
+        assert (row.cells["behind"], row.cells["ahead"]) == ("nothing", "nothing")
+        assert row.cells["bleu4"].value == default.cells["bleu4"].value
+    evaluate(runs, *chosen)
+    assert capsys.readouterr().err.count("already done") == 5
+
+
+def test_deviations_that_make_no_chain_are_refused(runs):
+    changed(runs, "dev/alone", "gan1")
+    rewrite(runs / "dev/alone" / "gan1", version="another")
+    changed(runs, "dev/none", "classifier")
+    for name, said in {
+        "dev/alone": "has its own 'gan1' but no 'gan2' on it; run python train.py stage=gan2",
+        "dev/none": "holds none of arae, gan1, gan2, inverse; train one",
+        "tiny-1": "is the default that they are compared with",
+    }.items():
+        with pytest.raises(HandoverError) as refused:
+            chains(runs, "evaluate.seeds=[tiny-1]", f"evaluate.deviations=[{name}]")
+        assert str(refused.value).startswith(f"evaluate.deviations: {name}: {said}")
 
 
 def rewrite(export, **changes):

@@ -11,7 +11,9 @@ from xrj.evaluate.caption_table import CaptionRun
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import NONE, Column, ResultTable, Row, written
 from xrj.evaluate.runs import Run
+from xrj.measures.statistics import prediction_interval
 from xrj.reproduction import store
+from xrj.reproduction.deviations import deviation_table
 from xrj.reproduction.presets import measure_row, preset_rows, preset_table
 from xrj.reproduction.side_by_side import meteor_rows
 from xrj.reproduction.store import TableStore, code_hash, code_version
@@ -69,6 +71,33 @@ def test_presets_of_unlike_folds_are_refused():
     sides = [[run("a", "f4"), run("b", "f5")], [run("c", "f4")]]
     with pytest.raises(HandoverError, match=r"c: 'experiment=paper' .* different folds"):
         preset_rows("Diagnosis", [HIGH], sides, resamples=10, seed=0)
+
+
+def test_a_deviation_is_behind_or_ahead_only_beyond_other_seeds_and_patients():
+    def row(name, **values):
+        return Row(name, {key: Figure(*value) for key, value in values.items()})
+
+    default = [row("a", bleu4=(0.20, 9), silent=(0.1, 9)), row("b", bleu4=(0.22, 9))]
+    low, high = prediction_interval([0.20, 0.22])
+    deviations = {
+        "worse": row("worse", bleu4=(low - 0.01, 9), silent=(1.0, 9)),
+        "within": row("within", bleu4=(low + 0.01, 9)),
+        "unsure": row("unsure", bleu4=(high + 0.01, 9, 0.2, 0.5)),
+        "better": row("better", bleu4=(high + 0.01, 9, high, 0.5)),
+    }
+    table = deviation_table(default, deviations, dict.fromkeys(deviations, "x=1"))
+    usual = table.rows[0].cells
+    assert usual["bleu4"] == Figure(pytest.approx(0.21), 2, low, high)
+    assert usual["silent"] is None  # of one seed alone
+    sides = {row.name: (row.cells["behind"], row.cells["ahead"]) for row in table.rows[1:]}
+    assert sides == {
+        "worse": ("BLEU-4", "nothing"),
+        "within": ("nothing", "nothing"),
+        "unsure": ("nothing", "nothing"),
+        "better": ("nothing", "BLEU-4"),
+    }
+    alone = deviation_table(default[:1], deviations, dict.fromkeys(deviations, "x=1"))
+    assert {row.cells["behind"] for row in alone.rows[1:]} == {"nothing"}
 
 
 def caption_runs(*meteors):

@@ -62,6 +62,24 @@ def percentiles(values: Array) -> Interval | None:
     return float(low), float(high)
 
 
+def prediction_interval(values: Sequence[float]) -> Interval | None:
+    """Return where one more value would lie in 95 % of cases, as mean +- t s sqrt(1 + 1 / n).
+
+    Source: Hahn & Meeker, Statistical Intervals, 1991, section 4.8.
+
+    Args:
+        values: Of n runs that differ in nothing but chance.
+
+    Returns:
+        None where there are fewer than two or one is undefined.
+    """
+    n = len(values)
+    if n < 2 or not np.isfinite(values).all():
+        return None
+    reach = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / n)
+    return float(np.mean(values) - reach), float(np.mean(values) + reach)
+
+
 def bootstrap_over_groups(
     values: ArrayLike,
     groups: Sequence[object],

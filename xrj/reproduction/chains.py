@@ -10,6 +10,9 @@ from xrj.config import STAGES, plain
 from xrj.errors import HandoverError
 from xrj.evaluate.chains import Chain
 
+ESSENTIAL = ("arae", "gan1", "gan2", "inverse")
+"""What draws and explains."""
+
 
 @dataclass(frozen=True)
 class Chains:
@@ -25,6 +28,7 @@ class Chains:
         rivals: Of `embeddings`, those with stage I on an embedding layer.
         label_loss: With an inverse mapping of the label loss alone.
         sweep: Stages I of the noise sweep.
+        deviations: With single settings changed; stages that they lack are those of `main`.
     """
 
     main: Chain
@@ -36,6 +40,7 @@ class Chains:
     rivals: Sequence[Chain]
     label_loss: Sequence[Chain]
     sweep: Sequence[Chain]
+    deviations: Sequence[Chain]
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "Chains":
@@ -58,7 +63,7 @@ class Chains:
                     chain.export(stage)
             return chains
 
-        for stage in ("arae", "gan1", "gan2", "inverse"):
+        for stage in ESSENTIAL:
             main.export(stage)
         seeds = [main, *(one for one in named("seeds", "arae", "inverse") if one.name != cfg.name)]
         autoencoders = {one.export("arae").hash: one.folders["arae"] for one in seeds}
@@ -80,6 +85,7 @@ class Chains:
             rivals=[one for one in embeddings if one.has("embedding_gan1")],
             label_loss=named("label_loss", "inverse"),
             sweep=_of_one_arae(stages1("sweep")),
+            deviations=[_completed(one, main, seeds) for one in named("deviations")],
         )
 
 
@@ -120,3 +126,34 @@ def _of_one_arae(chains: Sequence[Chain]) -> Sequence[Chain]:
             "sweep anew with one parents.arae="
         )
     return chains
+
+
+def _completed(chain: Chain, main: Chain, seeds: Sequence[Chain]) -> Chain:
+    """Return a chain with the main chain's stages in place of those that it lacks.
+
+    Raises:
+        HandoverError: It is a seed, has no stage of its own, or the main chain's were not built on
+            its own.
+    """
+    if chain.name in [one.name for one in seeds]:
+        raise HandoverError(
+            f"evaluate.deviations: {chain.name}: is the default that they are compared with, as "
+            "name or in evaluate.seeds; leave it out of one"
+        )
+    own = [stage for stage in ESSENTIAL if chain.has(stage)]
+    if not own:
+        raise HandoverError(
+            f"evaluate.deviations: {chain.name}: holds none of {', '.join(ESSENTIAL)}; train one "
+            "with the setting that is to be measured"
+        )
+    whole = Chain(chain.name, {**main.folders, **{stage: chain.folders[stage] for stage in own}})
+    for stage in ESSENTIAL:
+        parents = main.export(stage).info["parents"]
+        for parent in () if stage in own else (one for one in own if one in parents):
+            if parents[parent] != chain.export(parent).hash:
+                raise HandoverError(
+                    f"evaluate.deviations: {chain.name}: has its own '{parent}' but no '{stage}' "
+                    f"on it; run python train.py stage={stage} name={chain.name} with the same "
+                    "settings"
+                )
+    return whole

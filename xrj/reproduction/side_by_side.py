@@ -107,22 +107,24 @@ def _justifications(one: Evaluation) -> list[Row]:
     ours, paper = (one.model(chain) for chain in chains)
     judge = ours.classifier if ours.labels == paper.labels else None
     paper = replace(paper, classifier=judge)
-    summaries = [_summary(one, *pair) for pair in zip((ours, paper), chains, strict=True)]
+    summaries = [justified(one, *pair) for pair in zip((ours, paper), chains, strict=True)]
     rows = []
     for column in JUSTIFICATIONS:
-        a, b = (_figure(summary, column.key) for summary in summaries)
+        a, b = (figure_of(summary, column.key) for summary in summaries)
         if a is not None and b is not None:
             rows.append(measure_row(f"Justification: {column.title}", column, a, b))
     return rows
 
 
-def _figure(summary: Summary, key: str) -> Figure | None:
+def figure_of(summary: Summary, key: str) -> Figure | None:
+    """Return a figure by the names of its part and of itself, such as "validity.reencoded"."""
     part, _, name = key.partition(".")
     figure = getattr(getattr(summary, part), name, None)
     return figure if isinstance(figure, Figure) else None
 
 
-def _summary(one: Evaluation, model: JustificationModel, chain: Chain) -> Summary:
+def justified(one: Evaluation, model: JustificationModel, chain: Chain) -> Summary:
+    """Justify some test X-rays with all stages of a chain and measure that."""
     data = one.splits.of(chain.export("inverse"))
     readings = read_test_split(model, data)
     count = min(one.cfg.mapped, one.cfg.evaluate.xrays or one.cfg.mapped)

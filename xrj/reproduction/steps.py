@@ -24,6 +24,8 @@ from xrj.evaluate.noise_sweep import sweep_plots, sweep_table
 from xrj.evaluate.over_chains import mean_tables
 from xrj.evaluate.runs import check_splits
 from xrj.handover import StageExport
+from xrj.reproduction.chains import ESSENTIAL
+from xrj.reproduction.deviations import changed_settings, deviation_table, measure_chain
 from xrj.reproduction.evaluation import Evaluation, Tables
 from xrj.reproduction.figures import drawn_figures
 from xrj.reproduction.presets import preset_table
@@ -31,8 +33,6 @@ from xrj.reproduction.side_by_side import side_by_side
 from xrj.reproduction.study_table import fitting, real_study, simulated_study, study_table
 from xrj.study.design import Design
 from xrj.study.simulate import Opinion
-
-ESSENTIAL = ("arae", "gan1", "gan2", "inverse")
 
 
 def _classifier(one: Evaluation) -> StageExport | None:
@@ -261,6 +261,40 @@ def presets(one: Evaluation) -> Tables:
     return one.tables("presets", used, settings, lambda: [preset_table(side_by_side(one))])
 
 
+def deviations(one: Evaluation) -> Tables:
+    """Measure chains with single settings changed beside the default's seeds."""
+    main, changed = one.chains.main, one.chains.deviations
+    if not changed:
+        return []
+    split = main.export("inverse").info["split"]
+    seeds = [
+        chain
+        for chain in one.chains.seeds
+        if all(map(chain.has, ESSENTIAL)) and chain.export("inverse").info["split"] == split
+    ]
+    owns: dict[str, Sequence[str]] = {chain.name: ESSENTIAL for chain in seeds}
+    for chain in changed:
+        owns[chain.name] = [key for key in ESSENTIAL if chain.folders[key] != main.folders[key]]
+    judges = [(main, "classifier")] if main.has("classifier") else []
+    missing = [] if judges else [f"what needs an independent judge; {one.train('classifier')}"]
+    both = [*seeds, *changed]
+    used = [(chain, stage) for chain in both for stage in ESSENTIAL] + judges
+    settings = {"critic": vars(one.critic), "mapped": one.cfg.mapped, **one.captions, **one.search}
+    rows = {}
+    for chain in one.each(both, "deviations"):
+        key = f"deviation_{chain.name.replace('/', '_')}"
+        its = [(chain, stage) for stage in ESSENTIAL] + judges
+        measured = partial(measure_chain, one, chain, owns[chain.name])
+        (table,) = one.tables(key, its, settings, measured)
+        rows[chain.name] = table.rows[0]
+    described = {
+        chain.name: ", ".join(changed_settings(chain, main, owns[chain.name])) for chain in changed
+    }
+    default = [rows.pop(chain.name) for chain in seeds]
+    make = partial(deviation_table, default, rows, described)
+    return one.tables("deviations", used, settings, lambda: [make()], missing)
+
+
 STEPS: Sequence[Callable[[Evaluation], Tables]] = (
     table_3,
     table_4,
@@ -271,5 +305,6 @@ STEPS: Sequence[Callable[[Evaluation], Tables]] = (
     noise_sweep,
     counterfactuals,
     presets,
+    deviations,
 )
 """Quick ones first; the page sorts them as in the paper."""

@@ -225,7 +225,8 @@ def test_deviations_are_measured_from_their_first_change_on_and_kept(runs, capsy
     evaluate(runs, *chosen)
     assert "deviations: dev/leak, 4 of 4" in capsys.readouterr().err
     (table,) = read_results(runs / "tiny" / "evaluation" / "results.json")
-    default, rate, leak = table.rows
+    default, own, rate, leak = table.rows
+    assert (own.name, own.cells["settings"]) == ("tiny", "nothing")
     assert default.name == "default, 2 seeds"
     assert default.cells["wasserstein"].n == 2
     assert (rate.name, rate.cells["settings"]) == ("dev/rate", "inverse.rate=1")

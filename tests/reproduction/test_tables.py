@@ -77,19 +77,20 @@ def test_a_deviation_is_behind_or_ahead_only_beyond_other_seeds_and_patients():
     def row(name, **values):
         return Row(name, {key: Figure(*value) for key, value in values.items()})
 
-    default = [row("a", bleu4=(0.20, 9), silent=(0.1, 9)), row("b", bleu4=(0.22, 9))]
-    low, high = prediction_interval([0.20, 0.22])
+    default = [row("a", bleu4=(0.40, 9), silent=(0.1, 9)), row("b", bleu4=(0.42, 9))]
+    low, high = prediction_interval([0.40, 0.42])
     deviations = {
         "worse": row("worse", bleu4=(low - 0.01, 9), silent=(1.0, 9)),
         "within": row("within", bleu4=(low + 0.01, 9)),
-        "unsure": row("unsure", bleu4=(high + 0.01, 9, 0.2, 0.5)),
-        "better": row("better", bleu4=(high + 0.01, 9, high, 0.5)),
+        "unsure": row("unsure", bleu4=(high + 0.01, 9, 0.4, 0.8)),
+        "better": row("better", bleu4=(high + 0.01, 9, high, 0.8)),
     }
     table = deviation_table(default, deviations, dict.fromkeys(deviations, "x=1"))
-    usual = table.rows[0].cells
-    assert usual["bleu4"] == Figure(pytest.approx(0.21), 2, low, high)
+    usual, first = (row.cells for row in table.rows[:2])
+    assert first == {"settings": "nothing", **default[0].cells}
+    assert usual["bleu4"] == Figure(pytest.approx(0.41), 2, low, high)
     assert usual["silent"] is None  # of one seed alone
-    sides = {row.name: (row.cells["behind"], row.cells["ahead"]) for row in table.rows[1:]}
+    sides = {row.name: (row.cells["behind"], row.cells["ahead"]) for row in table.rows[2:]}
     assert sides == {
         "worse": ("BLEU-4", "nothing"),
         "within": ("nothing", "nothing"),
@@ -97,7 +98,7 @@ def test_a_deviation_is_behind_or_ahead_only_beyond_other_seeds_and_patients():
         "better": ("nothing", "BLEU-4"),
     }
     alone = deviation_table(default[:1], deviations, dict.fromkeys(deviations, "x=1"))
-    assert {row.cells["behind"] for row in alone.rows[1:]} == {"nothing"}
+    assert {row.cells["behind"] for row in alone.rows[2:]} == {"nothing"}
 
 
 def caption_runs(*meteors):

@@ -39,6 +39,8 @@ JUSTIFIED = _chosen(
     "distance.reconstruction_ssim",
     "change.heart_share",
 )
+UNBOUNDED = ("wasserstein", "alignment", "cider")
+"""Measures that may lie outside 0 to 1."""
 MEASURED = (*REBUILT, *STAGE_1, *DIAGNOSIS, *CAPTIONS, *JUSTIFIED)
 COLUMNS = (
     Column("settings", "Changed"),
@@ -102,15 +104,20 @@ def _figures(one: Evaluation, run: Run, columns: Sequence[Column]) -> Mapping[st
 def deviation_table(
     default: Sequence[Row], deviations: Mapping[str, Row], settings: Mapping[str, str]
 ) -> ResultTable:
-    """Return the table: the default's seeds as one row, then a row a deviation.
+    """Return the table: the default's seeds as one row, the first of them, a row a deviation.
 
     Args:
-        default: What was measured of each seed, at least one.
+        default: What was measured of each seed, at least one; first that which deviations share
+            their seed with.
         deviations: Of each deviation, by its chain.
         settings: In which each differs.
     """
     usual = {column.key: _usual(default, column) for column in MEASURED}
-    rows = [Row(f"default, {len(default)} seeds", usual, reference=True)]
+    first = default[0]
+    rows = [
+        Row(f"default, {len(default)} seeds", usual, reference=True),
+        Row(first.name, {"settings": "nothing", **first.cells}, reference=True),
+    ]
     for name, row in deviations.items():
         sides: dict[str, list[str]] = {"behind": [], "ahead": []}
         for column in MEASURED:
@@ -129,9 +136,10 @@ def deviation_table(
             "trained anew on it, and what no change can reach is left out. Alternatives of stages "
             "I and II are judged on the same X-rays by the same classifier. The first row is the "
             "mean of the default's seeds, n seeds, with the interval in which another seed would "
-            "lie in 95 % of cases (mean +- t s sqrt(1 + 1/n)). Behind and ahead: outside this "
-            "interval, and the deviation's own interval over patients, where it has one, does not "
-            "hold the mean either. Of so many comparisons some are so by chance."
+            "lie in 95 % of cases (mean +- t s sqrt(1 + 1/n)); the second is the seed that the "
+            "deviations share. Behind and ahead: outside this interval, and the deviation's own "
+            "interval over patients, where it has one, does not hold the mean either. Of so many "
+            "comparisons some are so by chance."
         ),
     )
 
@@ -143,7 +151,7 @@ def _usual(rows: Sequence[Row], column: Column) -> Figure | None:
     if len(values) < len(rows):
         return None
     found = Figure(float(np.mean(values)), len(values), *(prediction_interval(values) or ()))
-    return found.within(0, 1) if column.percent else found
+    return found if column.key in UNBOUNDED else found.within(0, 1)
 
 
 def _side(column: Column, cell: Cell, usual: Figure | None) -> str | None:

@@ -220,22 +220,22 @@ def test_deviations_are_measured_from_their_first_change_on_and_kept(runs, capsy
     monkeypatch.setattr(run, "STEPS", [steps.deviations])
     monkeypatch.setenv("PATH", "")
     changed(runs, "dev/rate", "inverse", **{"inverse.rate": 1})
-    changed(runs, "dev/leak", "gan1", "gan2", "inverse", **{"gan1.leak": 0})
-    chosen = ["evaluate.seeds=[tiny-1]", "evaluate.deviations=[dev/rate,dev/leak]"]
+    changed(runs, "dev/average", "gan1", "gan2", "inverse", **{"gan1.average": False})
+    chosen = ["evaluate.seeds=[tiny-1]", "evaluate.deviations=[dev/rate,dev/average]"]
     evaluate(runs, *chosen)
-    assert "deviations: dev/leak, 4 of 4" in capsys.readouterr().err
+    assert "deviations: dev/average, 4 of 4" in capsys.readouterr().err
     (table,) = read_results(runs / "tiny" / "evaluation" / "results.json")
-    default, own, rate, leak = table.rows
+    default, own, rate, average = table.rows
     assert (own.name, own.cells["settings"]) == ("tiny", "nothing")
     assert default.name == "default, 2 seeds"
     assert default.cells["wasserstein"].n == 2
     assert (rate.name, rate.cells["settings"]) == ("dev/rate", "inverse.rate=1")
-    assert leak.cells["settings"] == "gan1.leak=0"
+    assert average.cells["settings"] == "gan1.average=false"
     measured = {"wasserstein", "accuracy", "bleu4", "validity.independent"}
     assert measured & rate.cells.keys() == measured - {"wasserstein"}
-    assert measured < leak.cells.keys()
-    assert "token_accuracy" not in leak.cells
-    for row in (rate, leak):  # copies of one of the seeds
+    assert measured < average.cells.keys()
+    assert "token_accuracy" not in average.cells
+    for row in (rate, average):  # copies of one of the seeds
         assert (row.cells["behind"], row.cells["ahead"]) == ("nothing", "nothing")
         assert row.cells["bleu4"].value == default.cells["bleu4"].value
     evaluate(runs, *chosen)

@@ -1,5 +1,6 @@
 """What each deviation from the default costs: a row a chain with single settings changed."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,10 @@ def changed_settings(chain: Chain, main: Chain, own: Sequence[str]) -> list[str]
         before, after = main.settings(stage), chain.settings(stage)
         keys = (key for key in after if not key.startswith("parents."))
         found |= {key: after[key] for key in keys if after[key] != before.get(key)}
-    return [f"{key}={value}" for key, value in found.items()]
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in found.items()
+    ]
 
 
 def measure_chain(one: Evaluation, chain: Chain, own: Sequence[str]) -> list[ResultTable]:
@@ -133,10 +137,10 @@ def deviation_table(
         note=(
             "Each row is one training with these settings changed and all else, the seed too, as "
             "in the default; stages before the change are the default's, those after it are "
-            "trained anew on it, and what no change can reach is left out. Alternatives of stages "
-            "I and II are judged on the same X-rays by the same classifier. The first row is the "
+            "trained anew on it, and what no change can reach is left out. All alternatives are "
+            "of the same X-rays and judged by the same classifier. The first row is the "
             "mean of the default's seeds, n seeds, with the interval in which another seed would "
-            "lie in 95 % of cases (mean +- t s sqrt(1 + 1/n)); the second is the seed that the "
+            "lie in 95 % of cases (mean ± t s sqrt(1 + 1/n)); the second is the seed that the "
             "deviations share. Behind and ahead: outside this interval, and the deviation's own "
             "interval over patients, where it has one, does not hold the mean either. Of so many "
             "comparisons some are so by chance."

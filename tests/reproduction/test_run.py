@@ -242,6 +242,20 @@ def test_deviations_are_measured_from_their_first_change_on_and_kept(runs, capsy
     assert capsys.readouterr().err.count("already done") == 5
 
 
+def test_all_deviations_have_one_judge_whatever_words_it_knows(runs, monkeypatch):
+    monkeypatch.setattr(run, "STEPS", [steps.deviations])
+    monkeypatch.setenv("PATH", "")
+    changed(runs, "dev/rate", "inverse", **{"inverse.rate": 1})
+    shutil.rmtree(runs / "tiny-1" / "classifier")
+    words = chains(runs).main.export("classifier").info["vocabulary"]
+    rewrite(runs / "tiny" / "classifier", vocabulary={**words, "hash": "c" * 64})
+    evaluate(runs, "evaluate.seeds=[tiny-1]", "evaluate.deviations=[dev/rate]")
+    (table,) = read_results(runs / "tiny" / "evaluation" / "results.json")
+    default, own, rate = (row.cells["validity.independent"] for row in table.rows)
+    assert default.n == 2
+    assert own.n == rate.n > 0
+
+
 def test_deviations_that_make_no_chain_are_refused(runs):
     changed(runs, "dev/alone", "gan1")
     rewrite(runs / "dev/alone" / "gan1", version="another")

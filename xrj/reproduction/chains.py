@@ -146,7 +146,7 @@ def _completed(chain: Chain, main: Chain, seeds: Sequence[Chain]) -> Chain:
             f"evaluate.deviations: {chain.name}: holds none of {', '.join(ESSENTIAL)}; train one "
             "with the setting that is to be measured"
         )
-    whole = Chain(chain.name, {**main.folders, **{stage: chain.folders[stage] for stage in own}})
+    folders = {stage: (chain if stage in own else main).folders[stage] for stage in ESSENTIAL}
     for stage in ESSENTIAL:
         parents = main.export(stage).info["parents"]
         for parent in () if stage in own else (one for one in own if one in parents):
@@ -156,4 +156,4 @@ def _completed(chain: Chain, main: Chain, seeds: Sequence[Chain]) -> Chain:
                     f"on it; run python train.py stage={stage} name={chain.name} with the same "
                     "settings"
                 )
-    return whole
+    return Chain(chain.name, folders)

@@ -96,7 +96,7 @@ def measure_chain(one: Evaluation, chain: Chain, own: Sequence[str]) -> list[Res
         reading = (one.splits, one.lexicon, one.device, one.cfg.beams)
         (said,) = own_caption_runs([chain], "ours_caption", *reading)
         cells |= _figures(one, said.bare, CAPTIONS)
-    summary = justified(one, one.model(chain), chain)
+    summary = justified(one, chain)
     cells |= {column.key: figure_of(summary, column.key) for column in JUSTIFIED}
     return [ResultTable(chain.name, chain.name, MEASURED, (Row(chain.name, cells),))]
 

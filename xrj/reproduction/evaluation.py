@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig
 
@@ -16,7 +16,8 @@ from xrj.justify.justification import JustifySettings
 from xrj.justify.model import JustificationModel
 from xrj.measures.captions import meteor_runs
 from xrj.measures.findings import FindingLexicon
-from xrj.reproduction.chains import Chains
+from xrj.nets.zoo import Classifier
+from xrj.reproduction.chains import ESSENTIAL, Chains
 from xrj.reproduction.store import TableStore, code_version
 
 Tables = Sequence[ResultTable]
@@ -92,6 +93,21 @@ class Evaluation:
         return JustificationModel.load(
             chain.folders, chain.name, cfg.selection, cfg.beams, self.device
         )
+
+    def judged_model(self, chain: Chain) -> JustificationModel:
+        """Load the stages that explain, with the main chain's classifier as their judge.
+
+        A chain of other labels has no judge.
+        """
+        explaining = Chain(chain.name, {stage: chain.folders[stage] for stage in ESSENTIAL})
+        model, main = self.model(explaining), self.chains.main
+        if not main.has("classifier"):
+            return model
+        judge = main.export("classifier")
+        if tuple(judge.vocabulary.labels) != tuple(model.labels):
+            return model
+        net = cast(Classifier, judge.net("classifier").to(self.device))
+        return replace(model, classifier=net)
 
     def tables(
         self,

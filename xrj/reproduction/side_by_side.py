@@ -16,7 +16,6 @@ from xrj.evaluate.readings import balanced_rows, read_test_split
 from xrj.evaluate.results import Column, Row
 from xrj.evaluate.summary import Summary, summarise
 from xrj.justify.justification import justify_all
-from xrj.justify.model import JustificationModel
 from xrj.measures.statistics import compare
 from xrj.reproduction.evaluation import Evaluation
 from xrj.reproduction.presets import measure_row, preset_rows
@@ -104,10 +103,7 @@ def _justifications(one: Evaluation) -> list[Row]:
     first, second = (chain.export("gan2").info["split"] for chain in chains)
     if first != second:
         return []  # the classifier may have learnt from the other's test X-rays
-    ours, paper = (one.model(chain) for chain in chains)
-    judge = ours.classifier if ours.labels == paper.labels else None
-    paper = replace(paper, classifier=judge)
-    summaries = [justified(one, *pair) for pair in zip((ours, paper), chains, strict=True)]
+    summaries = [justified(one, chain) for chain in chains]
     rows = []
     for column in JUSTIFICATIONS:
         a, b = (figure_of(summary, column.key) for summary in summaries)
@@ -123,8 +119,9 @@ def figure_of(summary: Summary, key: str) -> Figure | None:
     return figure if isinstance(figure, Figure) else None
 
 
-def justified(one: Evaluation, model: JustificationModel, chain: Chain) -> Summary:
-    """Justify some test X-rays with all stages of a chain and measure that."""
+def justified(one: Evaluation, chain: Chain) -> Summary:
+    """Justify some test X-rays and measure that, with the main chain's classifier as the judge."""
+    model = one.judged_model(chain)
     data = one.splits.of(chain.export("inverse"))
     readings = read_test_split(model, data)
     count = min(one.cfg.mapped, one.cfg.evaluate.xrays or one.cfg.mapped)

@@ -87,6 +87,7 @@ def checked(page):
 
 def test_a_reader_killed_in_mid_question_loses_only_the_unsent_answer(server, visit):
     page = visit(server.links["ann"])
+    page.wait_for_function("() => document.activeElement.matches('a.primary')")
     page.keyboard.press("Enter")
     page.wait_for_url("**/1")
     for position, keys in ((1, "3214"), (2, "1103")):

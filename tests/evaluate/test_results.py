@@ -118,6 +118,17 @@ def test_the_page_is_self_contained_and_escapes(table):
     assert "<script" not in html
 
 
+def test_columns_of_words_wrap_and_are_none_of_the_best():
+    columns = (Column("x", "X", better="high"), Column("why", "Why", words=True))
+    rows = tuple(
+        Row(name, {"x": Figure(value, 3), "why": name * 9})
+        for name, value in (("a", 1.0), ("b", 2.0))
+    )
+    html = page("Words", [ResultTable("t", "T", columns, rows)])
+    assert html.count('class="words"') == 3
+    assert html.count('class="best"') == 1
+
+
 @pytest.mark.parametrize(("p", "text"), [(None, "–"), (0.0004, "< 0.001"), (0.0456, "0.046")])
 def test_p_values(p, text):
     assert p_value(p) == text

@@ -23,6 +23,7 @@ class Column:
         digits: After the point, of the percentage where it is one.
         percent: Show a share of 1 as a percentage.
         better: Which end is the better one; None where neither is.
+        words: Its cells are words, which wrap.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Column:
     digits: int = 3
     percent: bool = False
     better: Literal["high", "low"] | None = None
+    words: bool = False
 
     def write(self, value: float) -> str:
         """Return a value as shown."""

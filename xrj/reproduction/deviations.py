@@ -44,9 +44,9 @@ UNBOUNDED = ("wasserstein", "alignment", "cider")
 """Measures that may lie outside 0 to 1."""
 MEASURED = (*REBUILT, *STAGE_1, *DIAGNOSIS, *CAPTIONS, *JUSTIFIED)
 COLUMNS = (
-    Column("settings", "Changed"),
-    Column("behind", "Behind the default in"),
-    Column("ahead", "Ahead of it in"),
+    Column("settings", "Changed", words=True),
+    Column("behind", "Behind the default in", words=True),
+    Column("ahead", "Ahead of it in", words=True),
     *MEASURED,
 )
 

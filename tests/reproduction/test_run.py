@@ -256,6 +256,14 @@ def test_all_deviations_have_one_judge_whatever_words_it_knows(runs, monkeypatch
     assert own.n == rate.n > 0
 
 
+def test_a_deviation_of_another_split_is_refused_with_folds_too(runs, monkeypatch):
+    monkeypatch.setattr(run, "STEPS", [steps.deviations])
+    changed(runs, "dev/rate", "inverse", **{"inverse.rate": 1})
+    rewrite(runs / "dev/rate" / "inverse", split="b" * 64)
+    with pytest.raises(HandoverError, match="tiny and dev/rate: their splits differ"):
+        evaluate(runs, "evaluate.folds=true", "evaluate.deviations=[dev/rate]")
+
+
 def test_deviations_that_make_no_chain_are_refused(runs):
     changed(runs, "dev/alone", "gan1")
     rewrite(runs / "dev/alone" / "gan1", version="another")

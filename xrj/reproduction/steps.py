@@ -278,14 +278,17 @@ def deviations(one: Evaluation) -> Tables:
     judges = [(main, "classifier")] if main.has("classifier") else []
     missing = [] if judges else [f"what needs an independent judge; {one.train('classifier')}"]
     both = [*seeds, *changed]
+    splits = [(chain.name, chain.export("inverse").info["split"]) for chain in both]
+    check_splits(splits, folds=False)  # with folds, too: a deviation is compared with its own seed
     used = [(chain, stage) for chain in both for stage in ESSENTIAL] + judges
     settings = {"critic": vars(one.critic), "mapped": one.cfg.mapped, **one.captions, **one.search}
     rows = {}
     for chain in one.each(both, "deviations"):
         key = f"deviation_{chain.name.replace('/', '_')}"
         its = [(chain, stage) for stage in ESSENTIAL] + judges
-        measured = partial(measure_chain, one, chain, owns[chain.name])
-        (table,) = one.tables(key, its, settings, measured)
+        own = owns[chain.name]
+        measured = partial(measure_chain, one, chain, own)
+        (table,) = one.tables(key, its, {**settings, "own": list(own)}, measured)
         rows[chain.name] = table.rows[0]
     described = {
         chain.name: ", ".join(changed_settings(chain, main, owns[chain.name])) for chain in changed

@@ -24,7 +24,7 @@ def gaussians(shift, n=300, sd=0.1):
 
 def test_the_distance_of_shifted_gaussians():
     """W1 of two Gaussians of one covariance is the distance of their means: 0.2 * 8 = 1.6."""
-    found = estimate(gaussians(0.2), 0, (1, SIZE), SETTINGS, seed=0)
+    found, _ = estimate(gaussians(0.2), 0, (1, SIZE), SETTINGS, seed=0)
     for split in SPLITS:
         assert found.gaps[split].mean() == pytest.approx(1.6, rel=0.05)
     assert found.test == found.gaps["test"].mean()
@@ -34,7 +34,7 @@ def test_the_distance_of_shifted_gaussians():
 
 def test_no_distance_where_there_is_none():
     few = CriticSettings(steps=60, batch=32, width=8, rate=3e-3, penalty=10.0, draws=10)
-    found = estimate(gaussians(0.0), 0, (1, SIZE), few, seed=0)
+    found, _ = estimate(gaussians(0.0), 0, (1, SIZE), few, seed=0)
     assert abs(found.test) < 0.08
 
 
@@ -48,15 +48,18 @@ def test_a_joint_critic_sees_what_images_alone_do_not_tell():
         right, wrong = (torch.cat([images, sign * 2], dim=1) for sign in (signs, -signs))
         splits[name] = Pairs(right, wrong[None])
     few = CriticSettings(steps=120, batch=32, width=8, rate=3e-3, penalty=10.0, draws=1)
-    joint = estimate(splits, 1, (1, SIZE), few, seed=0)
+    joint, score = estimate(splits, 1, (1, SIZE), few, seed=0)
     assert joint.test > 1.0
+    right, drawn = splits["test"].real, splits["test"].drawn[0]
+    gap = (score(right) - score(drawn)).mean()
+    assert joint.test == pytest.approx(float(gap), rel=1e-4)
 
 
 def test_a_critic_is_the_same_again():
     few = CriticSettings(steps=5, batch=8, width=4, rate=3e-3, penalty=10.0, draws=2)
-    first, second = (estimate(gaussians(0.1, 20), 0, (1, SIZE), few, seed=3) for _ in range(2))
+    first, second = (estimate(gaussians(0.1, 20), 0, (1, SIZE), few, seed=3)[0] for _ in range(2))
     assert np.array_equal(first.gaps["test"], second.gaps["test"])
-    other = estimate(gaussians(0.1, 20), 0, (1, SIZE), few, seed=4)
+    other, _ = estimate(gaussians(0.1, 20), 0, (1, SIZE), few, seed=4)
     assert not np.array_equal(first.gaps["test"], other.gaps["test"])
 
 

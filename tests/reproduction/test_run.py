@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from tests.chains import CONF
 from xrj.config import STAGES, register
 from xrj.errors import ConfigError, HandoverError
-from xrj.evaluate import bench
+from xrj.evaluate import bench, generators
 from xrj.evaluate.chains import Chain, Splits
 from xrj.evaluate.generators import CEILING, FLOOR
 from xrj.evaluate.results import Column, ResultTable, Row
@@ -78,6 +78,29 @@ def runs(chain_runs, tmp_path):
     return runs
 
 
+def test_an_interrupted_sweep_goes_on_at_its_next_point(runs, monkeypatch):
+    """Each point's critics take minutes; table 2 and the presets use what they found."""
+    monkeypatch.setattr(run, "STEPS", [steps.noise_sweep, steps.table_2])
+    judged = []
+
+    def judge(chain, stage, *rest):
+        if len(judged) == 1:
+            judged.append("stopped")
+            raise KeyboardInterrupt
+        judged.append((chain.name, stage))
+        return generators.judge(chain, stage, *rest)
+
+    monkeypatch.setattr("xrj.reproduction.evaluation.judge", judge)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(runs, "evaluate.sweep=[tiny,tiny-1]")
+    evaluate(runs, "evaluate.sweep=[tiny,tiny-1]")
+    rival = ("tiny", "embedding_gan1")
+    assert judged == [("tiny", "gan1"), "stopped", ("tiny-1", "gan1"), rival]
+    sweep, rivals = read_results(runs / "tiny" / "evaluation" / "results.json")[::-1]
+    assert (sweep.key, rivals.key) == ("noise_sweep", "table_2")
+    assert {row.cells["runs"] for row in sweep.rows if "runs" in row.cells} == {"2"}
+
+
 @pytest.mark.slow
 def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))  # without Java, which takes seconds a table
@@ -119,7 +142,11 @@ def test_all_tables_of_two_seeds_and_a_second_run(runs, capsys, tmp_path, monkey
     assert tables["presets"].row("Captions: Silent on their label").cells["ahead"] == "alike"
     assert "SIMULATED" in tables["table_5"].note
     assert not any(column.better for column in tables["table_5"].columns)  # questions differ
-    before = {path: path.stat().st_mtime_ns for path in (folder / "tables").iterdir()}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in (folder / "tables").iterdir()
+        if not path.name.startswith("judged_")
+    }
     evaluate(runs, *chosen, "evaluate.sweep=[tiny,tiny-1]")
     err = capsys.readouterr().err
     assert err.count("already done") == len(before)

@@ -16,7 +16,7 @@ from xrj.reproduction import store
 from xrj.reproduction.deviations import deviation_table
 from xrj.reproduction.presets import measure_row, preset_rows, preset_table
 from xrj.reproduction.side_by_side import meteor_rows
-from xrj.reproduction.store import TableStore, code_hash, code_version
+from xrj.reproduction.store import Store, code_hash, code_version
 from xrj.reproduction.study_table import fitting
 from xrj.study.design import Design
 
@@ -122,22 +122,22 @@ def table(value):
 
 
 def test_a_stored_table_is_used_until_its_inputs_change(tmp_path, monkeypatch):
-    known = TableStore(tmp_path, Console(quiet=True))
+    known = Store(tmp_path, Console(quiet=True))
     made = []
 
     def make():
         made.append(1)
         return [table(0.1 * len(made))]
 
-    assert known.get("t", {"a": 1}, make) == known.get("t", {"a": 1}, make)
+    assert known.tables("t", {"a": 1}, make) == known.tables("t", {"a": 1}, make)
     assert len(made) == 1
-    assert known.get("t", {"a": 2}, make)[0].row("r").cells["x"].value == pytest.approx(0.2)
+    assert known.tables("t", {"a": 2}, make)[0].row("r").cells["x"].value == pytest.approx(0.2)
     for broken in ("", "[]", '{"inputs": 1}'):
         (tmp_path / "t.json").write_text(broken)
-        known.get("t", {"a": 2}, make)
+        known.tables("t", {"a": 2}, make)
     assert len(made) == 5
     monkeypatch.setattr(store, "code_hash", lambda: "other code")
-    known.get("t", {"a": 2}, make)
+    known.tables("t", {"a": 2}, make)
     assert len(made) == 6
 
 

@@ -72,18 +72,27 @@ class Estimate:
             it; their mean is the estimate, of either sign.
         steps: At which the held out X-rays were read.
         held_out: Estimate on them.
-        critic: Score, divided by its slope.
     """
 
     gaps: Mapping[str, NDArray[np.float64]]
     steps: tuple[int, ...]
     held_out: tuple[float, ...]
-    critic: Callable[[Tensor], Tensor]
 
     @property
     def test(self) -> float:
         """The estimate on the test split."""
         return float(self.gaps["test"].mean())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        gaps = {split: values.tolist() for split, values in self.gaps.items()}
+        return {"gaps": gaps, "steps": list(self.steps), "held_out": list(self.held_out)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Estimate":
+        """Read the JSON form."""
+        gaps = {split: np.array(values, np.float64) for split, values in value["gaps"].items()}
+        return cls(gaps, tuple(value["steps"]), tuple(value["held_out"]))
 
 
 def estimate(
@@ -92,7 +101,7 @@ def estimate(
     shape: tuple[int, int],
     settings: CriticSettings,
     seed: int,
-) -> Estimate:
+) -> tuple[Estimate, Callable[[Tensor], Tensor]]:
     """Estimate the Wasserstein-1 distance between real and drawn pairs: sup E f(real) - E f(drawn).
 
     f is fitted on most of validation, kept at the step where the rest of it finds the largest
@@ -106,6 +115,9 @@ def estimate(
         shape: Channels and side of the images.
         settings: Of the critic.
         seed: Of its start and of all draws.
+
+    Returns:
+        What the critic found, and its score of pairs (B, D), divided by its slope.
     """
     generator = torch_generator(seed, "critic", "draws")
     val, device = splits["val"], splits["val"].real.device
@@ -147,7 +159,7 @@ def estimate(
         for split, pairs in splits.items()
     }
     steps, values = zip(*curve, strict=True)
-    return Estimate(gaps, steps, values, lambda pairs: critic(pairs) / slope)
+    return Estimate(gaps, steps, values), lambda pairs: critic(pairs) / slope
 
 
 def _slope(critic: PairCritic, pairs: Pairs, rows: Tensor, generator: torch.Generator) -> float:

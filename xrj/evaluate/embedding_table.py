@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from xrj.evaluate.generators import COLUMNS, KEYS, KINDS, Judged
+from xrj.evaluate.generators import COLUMNS, DEVIATIONS, KEYS, KINDS, Judged
 from xrj.evaluate.plots import Line, plot_lines
 from xrj.evaluate.results import Cell, Plot, ResultTable, Row, p_value
-from xrj.evaluate.runs import Run, check_balance, of_each, over_runs
+from xrj.evaluate.runs import Run, check_balance, deviation, of_each, over_runs
 from xrj.measures.statistics import compare
 
 ARAE, EMBEDDING = "ARAE", "Embedding layer"
@@ -21,11 +21,10 @@ PAPER: Mapping[str, Mapping[str, float]] = {
 
 def embedding_table(
     methods: Mapping[str, Sequence[Judged]],
-    ends: Mapping[str, Sequence[Judged]],
+    ends: Mapping[str, Judged],
     *,
     resamples: int,
     seed: int,
-    plots: tuple[Plot, ...] = (),
 ) -> ResultTable:
     """Return table 2.
 
@@ -34,7 +33,6 @@ def embedding_table(
         ends: Floor and ceiling.
         resamples: Of the patients.
         seed: Of the draws.
-        plots: Of the critics' curves.
 
     Raises:
         HandoverError: The rows are of different folds.
@@ -43,8 +41,8 @@ def embedding_table(
     check_balance(runs)
     rows = [row_of(name, several, resamples, seed) for name, several in runs.items()]
     rows += [
-        replace(row_of(name, [one.run for one in several], resamples, seed), reference=True)
-        for name, several in ends.items()
+        replace(row_of(name, [one.run], resamples, seed), reference=True)
+        for name, one in ends.items()
     ]
     if runs.keys() >= {ARAE, EMBEDDING}:
         tests = {
@@ -76,7 +74,7 @@ def embedding_table(
             "critics."
         ),
         paper=PAPER,
-        plots=plots,
+        plots=_plots({**{name: several[0] for name, several in methods.items()}, **ends}),
     )
 
 
@@ -85,19 +83,20 @@ def row_of(name: str, runs: Sequence[Run], resamples: int, seed: int) -> Row:
     cells: dict[str, Cell] = {"runs": f"{len(runs)}"}
     for key, figure in over_runs(runs, KEYS, resamples=resamples, seed=seed).items():
         cells[key] = figure if np.isfinite(figure.value) else None
+    cells |= {key: deviation(runs, kind) for kind, key in DEVIATIONS.items() if cells[kind]}
     return Row(name, cells)
 
 
-def critic_plots(judged: Mapping[str, Sequence[Judged]]) -> tuple[Plot, ...]:
-    """Return the estimates on held out X-rays while critics learn, of the first run of each row."""
+def _plots(judged: Mapping[str, Judged]) -> tuple[Plot, ...]:
+    """Draw the estimates on held out X-rays while critics learn, of the first run of each row."""
     titles = {"wasserstein": "Wasserstein estimate", "alignment": "Alignment estimate"}
     return tuple(
         plot_lines(
             f"{titles[kind]} on held out validation X-rays while its critic learns",
             {
-                name: Line(several[0].curves[kind].steps, several[0].curves[kind].held_out)
-                for name, several in judged.items()
-                if kind in several[0].curves
+                name: Line(one.found[kind].steps, one.found[kind].held_out)
+                for name, one in judged.items()
+                if kind in one.found
             },
             "Step of the critic",
             titles[kind],

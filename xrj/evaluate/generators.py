@@ -1,6 +1,6 @@
 """Generators of stage I under independent critics: table 2 and the noise sweep (section 4.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,14 +28,17 @@ from xrj.seeding import numpy_rng, torch_generator
 TRAIN = 256
 """Training X-rays that critics are read on; they are read there for comparison alone."""
 PART = 128
+Score = Callable[[Tensor], Tensor]
 FLOOR, CEILING = "Floor: real against real", "Ceiling: drawn from shuffled captions"
 KINDS = ("wasserstein", "alignment")
 COLUMNS = (
     Column("runs", "Runs", 0),
     Column("wasserstein", "Wasserstein estimate, test", 2, better="low"),
+    Column("wasserstein_deviation", "σ over runs", 2),
     Column("wasserstein_val", "validation", 2),
     Column("wasserstein_train", "training", 2),
     Column("alignment", "Alignment estimate, test", 2, better="low"),
+    Column("alignment_deviation", "σ over runs", 2),
     Column("alignment_val", "validation", 2),
     Column("alignment_train", "training", 2),
     Column("mismatch", "Gap to wrong captions", 2, better="high"),
@@ -43,7 +46,8 @@ COLUMNS = (
     Column("label_seen", "Show their label", 1, percent=True, better="high"),
     Column("alike", "Codes of one label, cosine", 2),
 )
-KEYS = tuple(column.key for column in COLUMNS[1:])
+DEVIATIONS = {kind: f"{kind}_deviation" for kind in KINDS}
+KEYS = tuple(column.key for column in COLUMNS[1:] if column.key not in DEVIATIONS.values())
 
 
 @dataclass(frozen=True)
@@ -153,14 +157,15 @@ def estimates(
         settings: Of the critics.
         seed: Of the critics.
     """
-    found = {kind: _estimate(data, drawn, kind, settings, seed) for kind in KINDS}
+    both = {kind: _estimate(data, drawn, kind, settings, seed) for kind in KINDS}
+    found = {kind: one for kind, (one, _) in both.items()}
     labels, rng = data["test"].frame["label"].to_numpy(), numpy_rng(seed, "wrong captions")
     pairs = [(row, np.flatnonzero(labels != label)) for row, label in enumerate(labels)]
     chosen = [(row, int(rng.choice(others))) for row, others in pairs if len(others)]
     if not chosen:
         return found, float("nan")
     rows, wrong = (torch.tensor(column) for column in zip(*chosen, strict=True))
-    codes, score = data["test"].codes, found["alignment"].critic
+    codes, (_, score) = data["test"].codes, both["alignment"]
     pictures = drawn["test"][0][rows].flatten(1)
     right = score(torch.cat([pictures, codes[rows]], dim=1))
     return found, float((right - score(torch.cat([pictures, codes[wrong]], dim=1))).mean())
@@ -172,7 +177,7 @@ def _estimate(
     kind: str,
     settings: CriticSettings,
     seed: int,
-) -> Estimate:
+) -> tuple[Estimate, Score]:
     pairs = {
         name: Pairs(
             _pairs(split.images, split.codes, kind),
@@ -194,7 +199,7 @@ def floor(
         rng = torch_generator(seed, "rivals", name)
         rows = torch.randint(len(second), (settings.draws, len(first)), generator=rng)
         halves[name] = Pairs(whole[first], whole[second][rows])
-    return _fit(data, halves, kind, settings, seed)
+    return _fit(data, halves, kind, settings, seed)[0]
 
 
 def _halves(n: int, seed: int, name: str) -> tuple[Tensor, Tensor]:
@@ -214,7 +219,7 @@ def _fit(
     kind: str,
     settings: CriticSettings,
     seed: int,
-) -> Estimate:
+) -> tuple[Estimate, Score]:
     images, codes = data["val"].images, data["val"].codes
     condition = codes.shape[1] if kind == "alignment" else 0
     return estimate(pairs, condition, (images.shape[1], images.shape[2]), settings, seed)
@@ -222,10 +227,56 @@ def _fit(
 
 @dataclass(frozen=True)
 class Judged:
-    """A generator's run of table 2 and the curves of its critics."""
+    """What was found of a generator of stage I.
 
-    run: Run
-    curves: Mapping[str, Estimate]
+    Attributes:
+        name: Of the chain.
+        split: Hash of its split.
+        seed: Of its training; None where it is not recorded.
+        patients: Of each test X-ray.
+        found: By a critic for each kind of estimate.
+        constant: Measures that are as they are, without an interval over patients.
+    """
+
+    name: str
+    split: str
+    seed: int | None
+    patients: Sequence[str]
+    found: Mapping[str, Estimate]
+    constant: Mapping[str, float]
+
+    @property
+    def run(self) -> Run:
+        """The run, whose test estimates can be resampled; the others are as they are."""
+        elsewhere = {
+            f"{kind}_{split}": one.gaps[split]
+            for kind, one in self.found.items()
+            for split in ("val", "train")
+        }
+        fixed = dict.fromkeys(KEYS, float("nan")) | dict(self.constant)
+        fixed |= {key: float(gaps.mean()) for key, gaps in elsewhere.items()}
+        gaps = {kind: one.gaps["test"] for kind, one in self.found.items()}
+
+        def scores(rows: NDArray[np.int64]) -> dict[str, float]:
+            return fixed | {kind: float(values[rows].mean()) for kind, values in gaps.items()}
+
+        counts = {key: len(values) for key, values in elsewhere.items()}
+        return Run(self.name, self.split, self.seed, self.patients, scores, counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; null for what is undefined."""
+        known = {key: value if np.isfinite(value) else None for key, value in self.constant.items()}
+        found = {kind: one.to_dict() for kind, one in self.found.items()}
+        return {**vars(self), "patients": list(self.patients), "found": found, "constant": known}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Judged":
+        """Read the JSON form."""
+        found = {kind: Estimate.from_dict(one) for kind, one in value["found"].items()}
+        constant = {
+            key: float("nan") if one is None else one for key, one in value["constant"].items()
+        }
+        return cls(**{**value, "found": found, "constant": constant})
 
 
 def judge(
@@ -265,7 +316,9 @@ def judge(
     constant = {"mismatch": mismatch, "sliced": sliced, "alike": codes_alike(codes, labels)}
     if classifier is not None:
         constant["label_seen"] = label_seen(classifier, drawn["test"][0], labels)
-    return Judged(_run(chain, stage, export.info["split"], test.frame, found, constant), found)
+    patients = list(test.frame["patient_id"])
+    seen = (chain.name, export.info["split"], chain.seed(stage), patients)
+    return Judged(*seen, found, constant)
 
 
 def codes_alike(codes: Tensor, labels: NDArray[Any]) -> float:
@@ -313,32 +366,9 @@ def judge_ends(
         name: drawn[:, torch.randperm(drawn.shape[1], generator=torch_generator(seed, name))]
         for name, drawn in generator.draw_all(data, settings.draws, seed).items()
     }
-    high = {"alignment": _estimate(data, shuffled, "alignment", settings, seed)}
-    frame = test.frame.iloc[first.tolist()]
+    high, _ = _estimate(data, shuffled, "alignment", settings, seed)
+    origin, patients = (chain.name, split, chain.seed("gan1")), test.frame["patient_id"]
     return {
-        FLOOR: Judged(_run(chain, "gan1", split, frame, lows, {}), lows),
-        CEILING: Judged(_run(chain, "gan1", split, test.frame, high, {}), high),
+        FLOOR: Judged(*origin, list(patients.iloc[first.tolist()]), lows, {}),
+        CEILING: Judged(*origin, list(patients), {"alignment": high}, {}),
     }
-
-
-def _run(
-    chain: Chain,
-    stage: str,
-    split: str,
-    frame: pd.DataFrame,
-    found: Mapping[str, Estimate],
-    constant: Mapping[str, float],
-) -> Run:
-    """Return a run whose test estimates can be resampled; the others are as they are."""
-    elsewhere = {
-        f"{kind}_{name}": one.gaps[name] for kind, one in found.items() for name in ("val", "train")
-    }
-    fixed = dict.fromkeys(KEYS, float("nan")) | dict(constant)
-    fixed |= {key: float(gaps.mean()) for key, gaps in elsewhere.items()}
-    gaps = {kind: one.gaps["test"] for kind, one in found.items()}
-
-    def scores(rows: NDArray[np.int64]) -> dict[str, float]:
-        return fixed | {kind: float(values[rows].mean()) for kind, values in gaps.items()}
-
-    patients, counts = list(frame["patient_id"]), {key: len(one) for key, one in elsewhere.items()}
-    return Run(chain.name, split, chain.seed(stage), patients, scores, counts)

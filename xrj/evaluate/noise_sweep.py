@@ -1,20 +1,24 @@
 """The noise sweep: width and kind of the noise, generators of one text autoencoder (4.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xrj.evaluate.embedding_table import row_of
-from xrj.evaluate.generators import COLUMNS, Judged
+from xrj.evaluate.generators import COLUMNS, KINDS, Judged
 from xrj.evaluate.plots import Line, plot_lines
-from xrj.evaluate.results import Plot, ResultTable
+from xrj.evaluate.results import Cell, Plot, ResultTable, Row, p_value
 from xrj.evaluate.runs import Run, of_each
+from xrj.measures.statistics import compare
+
+Point = tuple[Mapping[str, Any], Judged]
+WIDE = 200
+"""Beyond which the paper finds that results worsen."""
 
 
 def sweep_table(
-    points: Sequence[tuple[Mapping[str, Any], Judged]],
-    plots: tuple[Plot, ...],
+    points: Sequence[Point],
     *,
     resamples: int,
     seed: int,
@@ -23,45 +27,83 @@ def sweep_table(
 
     Args:
         points: Shared sizes and run of each generator, at least one.
-        plots: Of the estimates over the noise's width.
         resamples: Of the patients.
         seed: Of the draws.
     """
-    grouped: dict[tuple[str, int], list[Run]] = {}
-    for dims, judged in points:
-        grouped.setdefault((str(dims["noise_kind"]), int(dims["noise"])), []).append(judged.run)
+    grouped = _grouped(points)
     return ResultTable(
         key="noise_sweep",
         title="Section 4.2: width and kind of the noise",
         columns=COLUMNS,
-        rows=tuple(
-            row_of(f"{kind}, {width}", runs, resamples, seed)
-            for (kind, width), runs in sorted(grouped.items())
+        rows=(
+            *(
+                row_of(f"{kind}, {width}", runs, resamples, seed)
+                for (kind, width), runs in sorted(grouped.items())
+            ),
+            *_tests(grouped),
         ),
         note=(
             "As in table 2, for generators that share one text autoencoder. The paper prints no "
             "numbers: it finds that quality and alignment fall off beyond 200, that 100 is good "
-            "for both kinds, and that uniform noise does as well as normal noise."
+            "for both kinds, and that uniform noise does as well as normal noise. Each p is of a "
+            "two-tailed Welch test between seeds, each the mean of its points."
         ),
-        plots=plots,
+        plots=_plots(grouped),
     )
 
 
-def sweep_plots(points: Sequence[tuple[Mapping[str, Any], Judged]]) -> tuple[Plot, ...]:
-    """Return both test estimates over the noise's width, a line for each kind of noise."""
+def _grouped(points: Sequence[Point]) -> dict[tuple[str, int], list[Run]]:
+    """Return the runs of each kind and width."""
+    grouped: dict[tuple[str, int], list[Run]] = {}
+    for dims, judged in points:
+        grouped.setdefault((str(dims["noise_kind"]), int(dims["noise"])), []).append(judged.run)
+    return grouped
+
+
+def _tests(grouped: Mapping[tuple[str, int], Sequence[Run]]) -> list[Row]:
+    """Test what the paper found; nothing where seeds differ in their points, or there is one."""
+    seeds = [sorted(str(run.seed) for run in runs) for runs in grouped.values()]
+    if len(seeds[0]) < 2 or any(of_point != seeds[0] for of_point in seeds):
+        return []
+    uniform = {point for point in grouped if point[0] == "uniform"}
+    wide = {point for point in grouped if point[1] > WIDE}
+    rows = []
+    for name, chosen in (
+        ("p, uniform against normal", uniform),
+        (f"p, beyond {WIDE} against up to {WIDE}", wide),
+    ):
+        sides = (chosen, grouped.keys() - chosen)
+        if all(sides):
+            cells: dict[str, Cell] = {
+                kind: p_value(compare(*(_of_seeds(grouped, side, kind) for side in sides)).welch.p)
+                for kind in KINDS
+            }
+            rows.append(Row(name, cells))
+    return rows
+
+
+def _of_seeds(
+    grouped: Mapping[tuple[str, int], Sequence[Run]], chosen: Collection[tuple[str, int]], kind: str
+) -> list[float]:
+    """Return the mean of each seed over some points."""
+    values = [
+        of_each(sorted(grouped[point], key=lambda run: str(run.seed)), kind) for point in chosen
+    ]
+    return [float(mean) for mean in np.mean(values, axis=0)]
+
+
+def _plots(grouped: Mapping[tuple[str, int], Sequence[Run]]) -> tuple[Plot, ...]:
+    """Draw both test estimates over the noise's width, a line for each kind of noise."""
     titles = {"wasserstein": "Wasserstein estimate, test", "alignment": "Alignment estimate, test"}
-    kinds = sorted({str(dims["noise_kind"]) for dims, _ in points})
+    several = min(map(len, grouped.values())) > 1
     plots = []
     for key, title in titles.items():
         lines = {}
-        for kind in kinds:
-            by_width: dict[int, list[float]] = {}
-            for dims, judged in points:
-                if dims["noise_kind"] == kind:
-                    by_width.setdefault(int(dims["noise"]), []).extend(of_each([judged.run], key))
-            widths = sorted(by_width)
-            lines[kind] = Line(widths, [float(np.mean(by_width[width])) for width in widths])
-        plots.append(
-            plot_lines(f"{title} over the noise's width", lines, "Width", title, marked=True)
-        )
+        for kind in sorted({kind for kind, _ in grouped}):
+            widths = sorted(width for of_kind, width in grouped if of_kind == kind)
+            values = [of_each(grouped[kind, width], key) for width in widths]
+            band = [float(np.std(one, ddof=1)) for one in values] if several else None
+            lines[kind] = Line(widths, [float(np.mean(one)) for one in values], band)
+        caption = f"{title} over the noise's width{'; bands: ± σ over seeds' if several else ''}"
+        plots.append(plot_lines(caption, lines, "Width", title, marked=True))
     return tuple(plots)

@@ -11,7 +11,6 @@ from xrj.evaluate.chains import Chain
 from xrj.evaluate.diagnosis_table import MEASURES, own_runs
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.generators import COLUMNS as ESTIMATES
-from xrj.evaluate.generators import judge
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.evaluate.runs import Run, over_runs
 from xrj.measures.statistics import prediction_interval
@@ -86,10 +85,7 @@ def measure_chain(one: Evaluation, chain: Chain, own: Sequence[str]) -> list[Res
         for column in REBUILT:
             cells[column.key] = Figure(metrics.get(f"val/{column.key}", np.nan), len(frame))
     if "gan1" in own:
-        main = one.chains.main
-        seer = main.export("classifier") if main.has("classifier") else None
-        judged = judge(chain, "gan1", one.splits, one.critic, one.cfg.seed, one.device, seer)
-        cells |= _figures(one, judged.run, STAGE_1)
+        cells |= _figures(one, one.judged(chain, "gan1").run, STAGE_1)
     if "inverse" in own:
         (run,) = own_runs([chain], one.splits, one.device)
         cells |= _figures(one, run, DIAGNOSIS)

@@ -10,15 +10,17 @@ from xrj.config import plain
 from xrj.evaluate.caption_table import TOKENIZER
 from xrj.evaluate.chains import Chain, Splits
 from xrj.evaluate.critics import CriticSettings
+from xrj.evaluate.generators import Judged, judge
 from xrj.evaluate.results import Provenance, ResultTable
 from xrj.evaluate.runs import check_splits
+from xrj.handover import StageExport
 from xrj.justify.justification import JustifySettings
 from xrj.justify.model import JustificationModel
 from xrj.measures.captions import meteor_runs
 from xrj.measures.findings import FindingLexicon
 from xrj.nets.zoo import Classifier
 from xrj.reproduction.chains import ESSENTIAL, Chains
-from xrj.reproduction.store import TableStore, code_version
+from xrj.reproduction.store import Store, code_version
 
 Tables = Sequence[ResultTable]
 
@@ -33,7 +35,7 @@ class Evaluation:
         settings: How X-rays are justified.
         device: A torch device.
         command: As it was typed.
-        store: Of finished tables.
+        store: Of finished parts.
         splits: Of all chains.
         lexicon: What counts as a statement in a caption.
     """
@@ -43,7 +45,7 @@ class Evaluation:
     settings: JustifySettings
     device: str
     command: str
-    store: TableStore
+    store: Store
     splits: Splits
     lexicon: FindingLexicon
 
@@ -100,14 +102,38 @@ class Evaluation:
         A chain of other labels has no judge.
         """
         explaining = Chain(chain.name, {stage: chain.folders[stage] for stage in ESSENTIAL})
-        model, main = self.model(explaining), self.chains.main
-        if not main.has("classifier"):
+        model, export = self.model(explaining), self.judge
+        if export is None or tuple(export.vocabulary.labels) != tuple(model.labels):
             return model
-        judge = main.export("classifier")
-        if tuple(judge.vocabulary.labels) != tuple(model.labels):
-            return model
-        net = cast(Classifier, judge.net("classifier").to(self.device))
+        net = cast(Classifier, export.net("classifier").to(self.device))
         return replace(model, classifier=net)
+
+    @property
+    def judge(self) -> StageExport | None:
+        """The independent classifier of the main chain; None where it has none."""
+        main = self.chains.main
+        return main.export("classifier") if main.has("classifier") else None
+
+    def judged(self, chain: Chain, stage: str) -> Judged:
+        """Return what is found of a chain's stage I, found once for all tables.
+
+        Args:
+            chain: Whose stage it is.
+            stage: "gan1" or "embedding_gan1".
+
+        Raises:
+            UserError: A stage or the data are missing.
+        """
+        parts = [chain.export("arae"), chain.export(stage), *([self.judge] if self.judge else [])]
+        inputs = {
+            "exports": [export.hash for export in parts],
+            "chain": [chain.name, chain.seed(stage)],
+            "critic": vars(self.critic),
+            "seed": self.cfg.seed,
+        }
+        key = f"judged_{chain.name.replace('/', '_')}_{stage}"
+        shared = (self.splits, self.critic, self.cfg.seed, self.device, self.judge)
+        return self.store.judged(key, inputs, lambda: judge(chain, stage, *shared))
 
     def tables(
         self,
@@ -144,7 +170,7 @@ class Evaluation:
         def complete() -> Tables:
             return [replace(table, note=table.note + lacks, provenance=origin) for table in make()]
 
-        return self.store.get(key, inputs, complete)
+        return self.store.tables(key, inputs, complete)
 
     def origin(self, used: Sequence[tuple[Chain, str]], settings: Mapping[str, Any]) -> Provenance:
         """Return where a table comes from; see `tables`."""

@@ -15,7 +15,7 @@ from xrj.measures.findings import FindingLexicon
 from xrj.reproduction.chains import Chains
 from xrj.reproduction.evaluation import Evaluation
 from xrj.reproduction.steps import STEPS
-from xrj.reproduction.store import TableStore
+from xrj.reproduction.store import Store
 
 ORDER = ("table_2", "noise", "figure_2", "table_3", "table_4", "table_5", "figure_3", "figure_4")
 """As in the paper; what is beyond it follows."""
@@ -42,7 +42,7 @@ def evaluate(cfg: DictConfig, settings: JustifySettings, device: str, command: s
         settings=settings,
         device=device,
         command=command,
-        store=TableStore(out / "tables", Console(stderr=True)),
+        store=Store(out / "tables", Console(stderr=True)),
         splits=Splits(plain(cfg.data)),
         lexicon=FindingLexicon.from_config(plain(cfg.lexicon)),
     )

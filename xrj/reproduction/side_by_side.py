@@ -11,7 +11,6 @@ from xrj.evaluate.chains import Chain
 from xrj.evaluate.diagnosis_table import MEASURES, own_runs
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.generators import COLUMNS as ESTIMATES
-from xrj.evaluate.generators import judge
 from xrj.evaluate.readings import balanced_rows, read_test_split
 from xrj.evaluate.results import Column, Row
 from xrj.evaluate.summary import Summary, summarise
@@ -20,7 +19,7 @@ from xrj.measures.statistics import compare
 from xrj.reproduction.evaluation import Evaluation
 from xrj.reproduction.presets import measure_row, preset_rows
 
-STAGE_1 = ("wasserstein", "alignment", "mismatch", "sliced")
+STAGE_1 = ("wasserstein", "alignment", "mismatch", "sliced", "label_seen")
 CAPTIONS = (
     "bleu1",
     "bleu2",
@@ -55,10 +54,7 @@ def side_by_side(one: Evaluation) -> list[Row]:
     rows: list[Row] = []
     if all(chain.has("gan1") for chain in (*ours, *paper)):
         judged = [
-            [
-                judge(chain, "gan1", one.splits, one.critic, one.cfg.seed, one.device).run
-                for chain in one.each(side, name)
-            ]
+            [one.judged(chain, "gan1").run for chain in one.each(side, name)]
             for name, side in {"default": ours, "experiment=paper": paper}.items()
         ]
         columns = [column for column in ESTIMATES if column.key in STAGE_1]

@@ -18,12 +18,11 @@ from xrj.evaluate.chains import Chain
 from xrj.evaluate.counterfactual_tables import counterfactual_tables
 from xrj.evaluate.curves import ALL, LABEL, curve_table, read_curves
 from xrj.evaluate.diagnosis_table import classifier_runs, diagnosis_table, own_runs
-from xrj.evaluate.embedding_table import ARAE, EMBEDDING, critic_plots, embedding_table
-from xrj.evaluate.generators import judge, judge_ends
-from xrj.evaluate.noise_sweep import sweep_plots, sweep_table
+from xrj.evaluate.embedding_table import ARAE, EMBEDDING, embedding_table
+from xrj.evaluate.generators import judge_ends
+from xrj.evaluate.noise_sweep import sweep_table
 from xrj.evaluate.over_chains import mean_tables
 from xrj.evaluate.runs import check_splits
-from xrj.handover import StageExport
 from xrj.reproduction.chains import ESSENTIAL
 from xrj.reproduction.deviations import changed_settings, deviation_table, measure_chain
 from xrj.reproduction.evaluation import Evaluation, Tables
@@ -35,37 +34,23 @@ from xrj.study.design import Design
 from xrj.study.simulate import Opinion
 
 
-def _classifier(one: Evaluation) -> StageExport | None:
-    """Return the independent classifier of the main chain, which looks for labels in pictures."""
-    main = one.chains.main
-    return main.export("classifier") if main.has("classifier") else None
-
-
 def table_2(one: Evaluation) -> Tables:
     """Judge generated X-rays of stage I by critics."""
-    chains, shared = one.chains, (one.splits, one.critic, one.cfg.seed, one.device)
+    chains = one.chains
     first = chains.embeddings[0]
     used = [(chain, stage) for chain in chains.embeddings for stage in ("arae", "gan1")]
     used += [(chain, "embedding_gan1") for chain in chains.rivals]
     missing = [] if chains.rivals else [f"the rival; {one.train('embedding_gan1')}"]
-    classifier = _classifier(one)
-    used += [(chains.main, "classifier")] if classifier else []
+    used += [(chains.main, "classifier")] if one.judge else []
 
     def make() -> Tables:
-        methods = {
-            ARAE: [
-                judge(chain, "gan1", *shared, classifier)
-                for chain in one.each(chains.embeddings, ARAE)
-            ]
-        }
+        methods = {ARAE: [one.judged(chain, "gan1") for chain in one.each(chains.embeddings, ARAE)]}
         if chains.rivals:
             methods[EMBEDDING] = [
-                judge(chain, "embedding_gan1", *shared, classifier)
-                for chain in one.each(chains.rivals, EMBEDDING)
+                one.judged(chain, "embedding_gan1") for chain in one.each(chains.rivals, EMBEDDING)
             ]
-        ends = {name: [judged] for name, judged in judge_ends(first, *shared).items()}
-        plots = critic_plots({**methods, **ends})
-        return [embedding_table(methods, ends, plots=plots, **one.draws)]
+        ends = judge_ends(first, one.splits, one.critic, one.cfg.seed, one.device)
+        return [embedding_table(methods, ends, **one.draws)]
 
     settings = {"critic": vars(one.critic), "folds": one.folds, **one.draws}
     return one.tables("table_2", used, settings, make, missing)
@@ -76,16 +61,15 @@ def noise_sweep(one: Evaluation) -> Tables:
     sweep = one.chains.sweep
     if not sweep:
         return []
-    shared, classifier = (one.splits, one.critic, one.cfg.seed, one.device), _classifier(one)
     used = [(chain, "gan1") for chain in sweep]
-    used += [(one.chains.main, "classifier")] if classifier else []
+    used += [(one.chains.main, "classifier")] if one.judge else []
 
     def make() -> Tables:
         points = [
-            (chain.export("gan1").info["dims"], judge(chain, "gan1", *shared, classifier))
+            (chain.export("gan1").info["dims"], one.judged(chain, "gan1"))
             for chain in one.each(sweep, "noise")
         ]
-        return [sweep_table(points, sweep_plots(points), **one.draws)]
+        return [sweep_table(points, **one.draws)]
 
     settings = {"critic": vars(one.critic), **one.draws}
     return one.tables("noise_sweep", used, settings, make)

@@ -223,6 +223,18 @@ def test_unknown_names_are_refused_in_one_line(runs):
         assert "\n" not in message
 
 
+def test_a_pattern_stands_for_all_names_that_it_matches(runs):
+    for name in ("noise/normal50-0", "noise/normal50-1", "noise/uniform50-0"):
+        shutil.copytree(runs / "tiny", runs / name)
+    found = chains(runs, "evaluate.seeds=[tiny*]", "evaluate.sweep=[noise/normal*,noise/*-0]")
+    assert [one.name for one in found.seeds] == ["tiny", "tiny-1"]
+    expected = ["noise/normal50-0", "noise/normal50-1", "noise/uniform50-0"]
+    assert [one.name for one in found.sweep] == expected
+    with pytest.raises(ConfigError) as refused:
+        chains(runs, "evaluate.seeds=[demo-*]")
+    assert str(refused.value).startswith("evaluate.seeds: demo-*: nothing in ")
+
+
 @pytest.mark.parametrize("key", ["sweep", "embeddings"])
 def test_a_stage_on_anothers_autoencoder_finds_it_by_its_hash(runs, key):
     shutil.rmtree(runs / "tiny-1" / "arae")

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from xrj.config import STAGES, plain
-from xrj.errors import HandoverError
+from xrj.errors import ConfigError, HandoverError
 from xrj.evaluate.chains import Chain
 
 ESSENTIAL = ("arae", "gan1", "gan2", "inverse")
@@ -44,10 +44,10 @@ class Chains:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "Chains":
-        """Find the chains that a configuration names.
+        """Find the chains that a configuration names, each or by a pattern such as "noise/*".
 
         Raises:
-            ConfigError: Nothing was trained under a name.
+            ConfigError: Nothing was trained under a name or a pattern.
             HandoverError: A chain lacks the stage that it was named for.
         """
         runs = Path(cfg.runs)
@@ -56,8 +56,11 @@ class Chains:
         main = Chain(cfg.name, {**beside, **own})
 
         def named(key: str, *stages: str) -> list[Chain]:
-            names = dict.fromkeys(cfg.evaluate[key])
-            chains = [Chain.named(runs, name, f"evaluate.{key}", tuple(STAGES)) for name in names]
+            flag = f"evaluate.{key}"
+            names = dict.fromkeys(
+                name for pattern in cfg.evaluate[key] for name in _matching(runs, pattern, flag)
+            )
+            chains = [Chain.named(runs, name, flag, tuple(STAGES)) for name in names]
             for chain in chains:
                 for stage in stages:
                     chain.export(stage)
@@ -87,6 +90,20 @@ class Chains:
             sweep=_of_one_arae(stages1("sweep")),
             deviations=[_completed(one, main, seeds) for one in named("deviations")],
         )
+
+
+def _matching(runs: Path, pattern: str, flag: str) -> list[str]:
+    """Return the names under `runs` that a pattern stands for; a name stands for itself.
+
+    Raises:
+        ConfigError: The pattern matches nothing.
+    """
+    if not set("*?") & set(pattern):
+        return [pattern]
+    folders = (folder for folder in runs.glob(pattern.strip("/")) if folder.is_dir())
+    if names := sorted(folder.relative_to(runs).as_posix() for folder in folders):
+        return names
+    raise ConfigError(f"{flag}: {pattern}: nothing in {runs} has such a name; check the pattern")
 
 
 def _with(stage: str, seeds: Sequence[Chain], others: Sequence[Chain]) -> list[Chain]:

@@ -173,6 +173,8 @@ def check_inference(cfg: DictConfig) -> None:
         if cfg.evaluate.critic[key] < least:
             given = cfg.evaluate.critic[key]
             raise ConfigError(f"evaluate.critic.{key}={given}: must be at least {least}")
+    if not 0 < (rate := cfg.evaluate.critic.rate) < 1:
+        raise ConfigError(f"evaluate.critic.rate={rate}: must lie between 0 and 1")
     if cfg.evaluate.xrays is not None and cfg.evaluate.xrays < 2:
         raise ConfigError(f"evaluate.xrays={cfg.evaluate.xrays}: must be at least 2, or null")
     if not 0 <= cfg.serve.port < 1 << 16:

@@ -1,9 +1,12 @@
 """The noise sweep: points of several seeds, their deviation, and tests of the paper's findings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from xrj.errors import HandoverError
 from xrj.evaluate.critics import Estimate
 from xrj.evaluate.generators import KINDS, Judged
 from xrj.evaluate.noise_sweep import sweep_table
@@ -52,7 +55,9 @@ def test_a_point_is_the_mean_of_its_seeds_with_their_deviation():
 
 def test_the_papers_findings_are_tested_over_seeds_as_scipy_does():
     known = values(4)
-    table = sweep_table(points(known)[::-1], **DRAWS)
+    shuffled = points(known)
+    shuffled[:4] = shuffled[3::-1]  # seeds of one point in another order than those of the rest
+    table = sweep_table(shuffled, **DRAWS)
     sides = {
         "p, uniform against normal": lambda kind, _: kind == "uniform",
         "p, beyond 200 against up to 200": lambda _, width: width > 200,
@@ -67,9 +72,33 @@ def test_the_papers_findings_are_tested_over_seeds_as_scipy_does():
             assert table.row(name).cells[kind] == p_value(expected)
 
 
-def test_nothing_is_tested_where_a_seed_lacks_a_point():
-    table = sweep_table(points(values(2))[:-1], **DRAWS)
+def without_a_seed(known):
+    return points(known)[:-1]
+
+
+def without_a_point(known):
+    del known["uniform", 250]
+    return points(known)
+
+
+def without_known_seeds(known):
+    return [(dims, replace(judged, seed=None)) for dims, judged in points(known)]
+
+
+@pytest.mark.parametrize("made", [without_a_seed, without_a_point, without_known_seeds])
+def test_nothing_is_tested_where_points_are_missing_or_seeds_unknown(made):
+    table = sweep_table(made(values(2)), **DRAWS)
     assert not any(row.name.startswith("p, ") for row in table.rows)
+
+
+def test_two_generators_of_one_seed_are_no_two_seeds():
+    known = points(values(2))
+    dims, judged = known[0]
+    with pytest.raises(HandoverError) as refused:
+        sweep_table([*known, (dims, replace(judged, name="noise/normal150"))], **DRAWS)
+    assert "noise/normal150-0 and noise/normal150 have the same noise and seed 0" in str(
+        refused.value
+    )
 
 
 def test_one_seed_has_neither_deviation_nor_bands_nor_tests():

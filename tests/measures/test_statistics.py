@@ -40,6 +40,8 @@ def test_t_tests_without_variance_are_undefined():
     for pair in ((one, one), (one, 2 * one), (one[:1], one), (one[:0], one)):
         assert t_test(*pair, equal_variances=True).p is None
     assert t_test(one, np.arange(5.0), equal_variances=True).p is not None
+    undefined = np.array([1.0, np.nan, 2.0])
+    assert t_test(undefined, np.arange(5.0), equal_variances=False).p is None
 
 
 def test_both_t_tests_are_scipys():

@@ -233,6 +233,10 @@ def test_a_pattern_stands_for_all_names_that_it_matches(runs):
     with pytest.raises(ConfigError) as refused:
         chains(runs, "evaluate.seeds=[demo-*]")
     assert str(refused.value).startswith("evaluate.seeds: demo-*: nothing in ")
+    for pattern in ("tiny**", "../*"):
+        with pytest.raises(ConfigError) as refused:
+            chains(runs, f"evaluate.seeds=['{pattern}']")
+        assert str(refused.value).startswith(f"evaluate.seeds: {pattern}: a pattern has")
 
 
 @pytest.mark.parametrize("key", ["sweep", "embeddings"])
@@ -376,7 +380,14 @@ def test_mixed_splits_are_refused_in_one_line(runs):
 
 @pytest.mark.parametrize(
     "override",
-    ["evaluate.resamples=1", "evaluate.critic.steps=0", "evaluate.xrays=1", "+evaluate.extra=1"],
+    [
+        "evaluate.resamples=1",
+        "evaluate.critic.steps=0",
+        "evaluate.critic.rate=0",
+        "evaluate.critic.rate=nan",
+        "evaluate.xrays=1",
+        "+evaluate.extra=1",
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path, override):
     with pytest.raises(ConfigError, match=override.lstrip("+").partition("=")[0]):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from xrj.errors import HandoverError
 from xrj.evaluate.embedding_table import row_of
 from xrj.evaluate.generators import COLUMNS, KINDS, Judged
 from xrj.evaluate.plots import Line, plot_lines
@@ -29,6 +30,9 @@ def sweep_table(
         points: Shared sizes and run of each generator, at least one.
         resamples: Of the patients.
         seed: Of the draws.
+
+    Raises:
+        HandoverError: Two generators are of one kind, width and seed.
     """
     grouped = _grouped(points)
     return ResultTable(
@@ -53,17 +57,31 @@ def sweep_table(
 
 
 def _grouped(points: Sequence[Point]) -> dict[tuple[str, int], list[Run]]:
-    """Return the runs of each kind and width."""
+    """Return the runs of each kind and width.
+
+    Raises:
+        HandoverError: Two are of one seed, too.
+    """
     grouped: dict[tuple[str, int], list[Run]] = {}
     for dims, judged in points:
-        grouped.setdefault((str(dims["noise_kind"]), int(dims["noise"])), []).append(judged.run)
+        runs = grouped.setdefault((str(dims["noise_kind"]), int(dims["noise"])), [])
+        for run in runs:
+            if run.seed is not None and run.seed == judged.seed:
+                raise HandoverError(
+                    f"evaluate.sweep: {run.name} and {judged.name} have the same noise and seed "
+                    f"{run.seed}, and would count as two seeds; leave one out"
+                )
+        runs.append(judged.run)
     return grouped
 
 
 def _tests(grouped: Mapping[tuple[str, int], Sequence[Run]]) -> list[Row]:
-    """Test what the paper found; nothing where seeds differ in their points, or there is one."""
-    seeds = [sorted(str(run.seed) for run in runs) for runs in grouped.values()]
-    if len(seeds[0]) < 2 or any(of_point != seeds[0] for of_point in seeds):
+    """Test what the paper found, where several known seeds have all widths of each kind."""
+    seeds = [{run.seed for run in runs} for runs in grouped.values()]
+    if len(seeds[0]) < 2 or None in seeds[0] or any(one != seeds[0] for one in seeds):
+        return []
+    kinds, widths = (set(part) for part in zip(*grouped, strict=True))
+    if len(grouped) < len(kinds) * len(widths):
         return []
     uniform = {point for point in grouped if point[0] == "uniform"}
     wide = {point for point in grouped if point[1] > WIDE}

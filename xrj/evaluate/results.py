@@ -11,6 +11,7 @@ Cell = Figure | str | None
 """None was not measured."""
 
 NONE = "–"
+BAR = "\\|"
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def as_markdown(table: ResultTable) -> str:
             f"{f', n={cell.n}' if cell.n else ''}{f'; paper {cell.paper}' if cell.paper else ''}"
             for cell in cells
         ]
-        lines.append(f"| {name} | " + " | ".join(text.replace("|", "\\|") for text in texts) + " |")
+        lines.append(f"| {' | '.join(text.replace('|', BAR) for text in (name, *texts))} |")
     if table.note:
         lines += ["", table.note.replace("\n", "\n\n")]
     if table.provenance is not None:

@@ -36,7 +36,8 @@ class Comparison:
 
 def t_test(first: Array, second: Array, *, equal_variances: bool) -> Test:
     """Compare two means, two-tailed: Student's test, or Welch's without equal variances."""
-    if min(len(first), len(second)) < 2 or not (np.ptp(first) or np.ptp(second)):
+    known = np.isfinite(first).all() and np.isfinite(second).all()
+    if not known or min(len(first), len(second)) < 2 or not (np.ptp(first) or np.ptp(second)):
         return Test(None, None, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # one side's values are all equal

@@ -96,10 +96,12 @@ def _matching(runs: Path, pattern: str, flag: str) -> list[str]:
     """Return the names under `runs` that a pattern stands for; a name stands for itself.
 
     Raises:
-        ConfigError: The pattern matches nothing.
+        ConfigError: The pattern matches nothing, or is none.
     """
     if not set("*?") & set(pattern):
         return [pattern]
+    if "**" in pattern or ".." in pattern:
+        raise ConfigError(f"{flag}: {pattern}: a pattern has * and ? alone, and no '**' or '..'")
     folders = (folder for folder in runs.glob(pattern.strip("/")) if folder.is_dir())
     if names := sorted(folder.relative_to(runs).as_posix() for folder in folders):
         return names

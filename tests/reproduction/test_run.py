@@ -79,7 +79,7 @@ def runs(chain_runs, tmp_path):
 
 
 def test_an_interrupted_sweep_goes_on_at_its_next_point(runs, monkeypatch):
-    """Each point's critics take minutes; table 2 and the presets use what they found."""
+    """Each point's critics take minutes; table 2 uses what they found, until inputs change."""
     monkeypatch.setattr(run, "STEPS", [steps.noise_sweep, steps.table_2])
     judged = []
 
@@ -96,9 +96,15 @@ def test_an_interrupted_sweep_goes_on_at_its_next_point(runs, monkeypatch):
     evaluate(runs, "evaluate.sweep=[tiny,tiny-1]")
     rival = ("tiny", "embedding_gan1")
     assert judged == [("tiny", "gan1"), "stopped", ("tiny-1", "gan1"), rival]
+    del judged[2:]
+    evaluate(runs, "evaluate.sweep=[tiny,tiny-1]", "evaluate.critic.steps=3")
+    assert judged[2:] == [("tiny", "gan1"), ("tiny-1", "gan1"), rival]
+    rewrite(runs / "tiny" / "classifier", extra=1)
+    evaluate(runs, "evaluate.sweep=[tiny]", "evaluate.critic.steps=3")
+    assert judged[5:] == [("tiny", "gan1"), rival]
     sweep, rivals = read_results(runs / "tiny" / "evaluation" / "results.json")[::-1]
     assert (sweep.key, rivals.key) == ("noise_sweep", "table_2")
-    assert {row.cells["runs"] for row in sweep.rows if "runs" in row.cells} == {"2"}
+    assert {row.cells["runs"] for row in sweep.rows if "runs" in row.cells} == {"1"}
 
 
 @pytest.mark.slow
@@ -237,6 +243,14 @@ def test_a_pattern_stands_for_all_names_that_it_matches(runs):
         with pytest.raises(ConfigError) as refused:
             chains(runs, f"evaluate.seeds=['{pattern}']")
         assert str(refused.value).startswith(f"evaluate.seeds: {pattern}: a pattern has")
+
+
+def test_a_chain_of_the_papers_preset_is_no_seed_of_the_default(runs):
+    for pattern in ("tiny*", "tiny-1"):
+        with pytest.raises(
+            ConfigError, match=r"evaluate\.paper: tiny-1: stands in evaluate\.seeds"
+        ):
+            chains(runs, f"evaluate.seeds=[{pattern}]", "evaluate.paper=[tiny-1]")
 
 
 @pytest.mark.parametrize("key", ["sweep", "embeddings"])

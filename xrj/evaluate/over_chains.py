@@ -9,7 +9,7 @@ from xrj.evaluate.results import Cell, Column, Provenance, ResultTable
 from xrj.evaluate.runs import count_folds
 
 
-def mean_tables(made: Mapping[str, Sequence[ResultTable]]) -> list[ResultTable]:
+def mean_tables(made: Mapping[str, Sequence[ResultTable]], command: str) -> list[ResultTable]:
     """Return tables whose figures are means over chains, with Student's interval over them.
 
     A chain where a figure could not be measured does not count for it. n counts the X-rays of each
@@ -17,15 +17,20 @@ def mean_tables(made: Mapping[str, Sequence[ResultTable]]) -> list[ResultTable]:
 
     Args:
         made: The same tables of each chain, by its name.
+        command: That makes their means.
     """
     if len(made) == 1:
         (alone,) = made.values()
         return list(alone)
     first, *_ = made
-    return [_mean(several, list(made), first) for several in zip(*made.values(), strict=True)]
+    return [
+        _mean(several, list(made), first, command) for several in zip(*made.values(), strict=True)
+    ]
 
 
-def _mean(tables: Sequence[ResultTable], names: Sequence[str], first: str) -> ResultTable:
+def _mean(
+    tables: Sequence[ResultTable], names: Sequence[str], first: str, command: str
+) -> ResultTable:
     cells = [{row.name: row.cells for row in table.rows} for table in tables]
     columns = {column.key: column for column in tables[0].columns}
     splits = [
@@ -48,15 +53,16 @@ def _mean(tables: Sequence[ResultTable], names: Sequence[str], first: str) -> Re
         "intervals are Student's over the chains, none where all agree, and n counts the X-rays "
         f"of each split once. What follows is said of {first}. {tables[0].note}"
     )
-    return replace(tables[0], rows=tuple(rows), note=note, provenance=_origin(tables))
+    return replace(tables[0], rows=tuple(rows), note=note, provenance=_origin(tables, command))
 
 
-def _origin(tables: Sequence[ResultTable]) -> Provenance | None:
+def _origin(tables: Sequence[ResultTable], command: str) -> Provenance | None:
     known = [table.provenance for table in tables if table.provenance is not None]
     if not known:
         return None
     return replace(
         known[0],
+        command=command,
         splits=tuple(sorted({split for one in known for split in one.splits})),
         seeds=tuple(dict.fromkeys(seed for one in known for seed in one.seeds)),
     )

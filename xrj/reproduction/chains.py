@@ -69,6 +69,12 @@ class Chains:
         for stage in ESSENTIAL:
             main.export(stage)
         seeds = [main, *(one for one in named("seeds", "arae", "inverse") if one.name != cfg.name)]
+        papers = named("paper", "arae", "gan1", "inverse")
+        if both := sorted({one.name for one in seeds} & {one.name for one in papers}):
+            raise ConfigError(
+                f"evaluate.paper: {both[0]}: stands in evaluate.seeds or is name, too; leave it "
+                "out of one"
+            )
         autoencoders = {one.export("arae").hash: one.folders["arae"] for one in seeds}
 
         def stages1(key: str) -> list[Chain]:
@@ -81,7 +87,7 @@ class Chains:
         return cls(
             main=main,
             seeds=seeds,
-            paper=named("paper", "arae", "gan1", "inverse"),
+            paper=papers,
             classifiers=_with("classifier", seeds, named("classifiers", "classifier")),
             captioners=_with("captioner", seeds, named("captioners", "captioner")),
             embeddings=embeddings,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
+from urllib.parse import quote
 
 from omegaconf import DictConfig
 
@@ -23,6 +24,11 @@ from xrj.reproduction.chains import ESSENTIAL, Chains
 from xrj.reproduction.store import Store, code_version
 
 Tables = Sequence[ResultTable]
+
+
+def part_key(what: str, chain: Chain) -> str:
+    """Return the store's key of a chain's part, another for each name of a chain."""
+    return f"{what}_{quote(chain.name, safe='')}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class Evaluation:
             "critic": vars(self.critic),
             "seed": self.cfg.seed,
         }
-        key = f"judged_{chain.name.replace('/', '_')}_{stage}"
+        key = part_key(f"judged_{stage}", chain)
         shared = (self.splits, self.critic, self.cfg.seed, self.device, self.judge)
         return self.store.judged(key, inputs, lambda: judge(chain, stage, *shared))
 

@@ -25,7 +25,7 @@ from xrj.evaluate.over_chains import mean_tables
 from xrj.evaluate.runs import check_splits
 from xrj.reproduction.chains import ESSENTIAL
 from xrj.reproduction.deviations import changed_settings, deviation_table, measure_chain
-from xrj.reproduction.evaluation import Evaluation, Tables
+from xrj.reproduction.evaluation import Evaluation, Tables, part_key
 from xrj.reproduction.figures import drawn_figures
 from xrj.reproduction.presets import preset_table
 from xrj.reproduction.side_by_side import side_by_side
@@ -202,10 +202,10 @@ def counterfactuals(one: Evaluation) -> Tables:
 
     made = {}
     for chain in drawing:
-        key = f"counterfactuals_{chain.name.replace('/', '_')}"
+        key = part_key("counterfactuals", chain)
         used = [(chain, stage) for stage in stages]
         made[chain.name] = one.tables(key, used, one.search, partial(make, chain), missing)
-    return mean_tables(made)
+    return mean_tables(made, one.command)
 
 
 def figures(one: Evaluation) -> Tables:
@@ -268,7 +268,7 @@ def deviations(one: Evaluation) -> Tables:
     settings = {"critic": vars(one.critic), "mapped": one.cfg.mapped, **one.captions, **one.search}
     rows = {}
     for chain in one.each(both, "deviations"):
-        key = f"deviation_{chain.name.replace('/', '_')}"
+        key = part_key("deviation", chain)
         its = [(chain, stage) for stage in ESSENTIAL] + judges
         own = owns[chain.name]
         measured = partial(measure_chain, one, chain, own)

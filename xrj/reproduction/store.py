@@ -47,12 +47,16 @@ class Store:
         def read(stored: Any) -> list[ResultTable]:
             return [ResultTable.from_dict(table) for table in stored]
 
-        if (known := self._read(key, inputs, read)) is not None:
+        def write(tables: Sequence[ResultTable]) -> Any:
+            return [table.to_dict() for table in tables]
+
+        def told() -> list[ResultTable]:
+            self.console.print(f"{key} ...")
+            return list(make())
+
+        tables, stored = self._get(key, inputs, told, read, write)
+        if stored:
             self.console.print(f"{key}: already done", style="dim")
-            return known
-        self.console.print(f"{key} ...")
-        tables = list(make())
-        self._write(key, inputs, [table.to_dict() for table in tables])
         return tables
 
     def judged(self, key: str, inputs: Mapping[str, Any], make: Callable[[], Judged]) -> Judged:
@@ -66,28 +70,29 @@ class Store:
         Raises:
             UserError: It cannot be found, or the folder not written.
         """
-        if (known := self._read(key, inputs, Judged.from_dict)) is not None:
-            return known
-        found = make()
-        self._write(key, inputs, found.to_dict())
+        found, _ = self._get(key, inputs, make, Judged.from_dict, Judged.to_dict)
         return found
 
-    def _read(self, key: str, inputs: Mapping[str, Any], read: Callable[[Any], T]) -> T | None:
-        path = self.folder / f"{key}.json"
-        if not path.is_file():
-            return None
-        try:
-            stored = read_json(path)
-            return read(stored["value"]) if stored["inputs"] == _identity(inputs) else None
-        except (DataError, KeyError, TypeError):
-            return None  # half a file, or of an older form: it is made anew
-
-    def _write(self, key: str, inputs: Mapping[str, Any], value: Any) -> None:
-        write_json(self.folder / f"{key}.json", {"inputs": _identity(inputs), "value": value})
-
-
-def _identity(inputs: Mapping[str, Any]) -> str:
-    return sha256_json([code_hash(), inputs])
+    def _get(
+        self,
+        key: str,
+        inputs: Mapping[str, Any],
+        make: Callable[[], T],
+        read: Callable[[Any], T],
+        write: Callable[[T], Any],
+    ) -> tuple[T, bool]:
+        """Return a part, and whether it was stored."""
+        path, identity = self.folder / f"{key}.json", sha256_json([code_hash(), inputs])
+        if path.is_file():
+            try:
+                stored = read_json(path)
+                if stored["inputs"] == identity:
+                    return read(stored["value"]), True
+            except (DataError, KeyError, TypeError):
+                pass  # half a file, or of an older form: it is made anew
+        made = make()
+        write_json(path, {"inputs": identity, "value": write(made)})
+        return made, False
 
 
 def code_hash() -> str:

@@ -37,6 +37,14 @@ def test_runs_of_one_split_are_resampled_together():
     assert spans[0] == pytest.approx(spans[1])
 
 
+def test_runs_of_one_split_need_the_same_xrays():
+    """A row number means another X-ray in each of them."""
+    for patients in (["p1", "p0"], ["p0"]):
+        runs = [run("a", [1.0, 2.0]), run("b", [3.0] * len(patients), patients=patients)]
+        with pytest.raises(HandoverError, match=r"^a and b: were measured on different X-rays"):
+            over_runs(runs, ["x"], resamples=0, seed=0)
+
+
 def test_folds_count_all_their_xrays():
     folds = [run("a", [1.0, 2, 3]), run("b", [5.0, 6], split="b" * 64)]
     figure = over_runs(folds, ["x"], resamples=100, seed=0)["x"]

@@ -230,6 +230,7 @@ def test_unknown_names_are_refused_in_one_line(runs):
 
 
 def test_a_pattern_stands_for_all_names_that_it_matches(runs):
+    (runs / "noise" / ".cache-0").mkdir(parents=True)
     for name in ("noise/normal50-0", "noise/normal50-1", "noise/uniform50-0"):
         shutil.copytree(runs / "tiny", runs / name)
     found = chains(runs, "evaluate.seeds=[tiny*]", "evaluate.sweep=[noise/normal*,noise/*-0]")
@@ -311,6 +312,17 @@ def test_all_deviations_have_one_judge_whatever_words_it_knows(runs, monkeypatch
     default, own, rate = (row.cells["validity.independent"] for row in table.rows)
     assert default.n == 2
     assert own.n == rate.n > 0
+
+
+def test_a_classifier_of_other_labels_judges_no_generator(runs, monkeypatch):
+    monkeypatch.setattr(run, "STEPS", [steps.noise_sweep])
+    words = chains(runs).main.export("classifier").info["vocabulary"]
+    for labels in (words["labels"], ["fracture", "none"]):
+        rewrite(runs / "tiny" / "classifier", vocabulary={**words, "labels": labels})
+        evaluate(runs, "evaluate.sweep=[tiny]")
+        (table,) = read_results(runs / "tiny" / "evaluation" / "results.json")
+        seen = table.rows[0].cells["label_seen"]
+        assert (seen is None) == (labels != words["labels"])
 
 
 def test_a_deviation_of_another_split_is_refused_with_folds_too(runs, monkeypatch):

@@ -49,12 +49,12 @@ def test_nobody_is_ahead_where_a_preset_was_not_measured():
 def test_presets_are_written_in_each_measures_own_way():
     def run(name, value):
         def scores(rows):
-            return {"x": value + 0.001 * float(np.mean(rows)), "y": 2 * value}
+            return {"x": value + 0.001 * float(np.mean(rows)), "y": 2 * value, "z": float("nan")}
 
         return Run(name, "a", 0, ["p", "q", "r"], scores)
 
     sides = [[run("a", 0.8), run("b", 0.82)], [run("c", 0.5), run("d", 0.51)]]
-    columns = [HIGH, Column("y", "Y", 3, better="low")]
+    columns = [HIGH, Column("y", "Y", 3, better="low"), Column("z", "Unmeasured")]
     rows = preset_rows("Diagnosis", columns, sides, resamples=100, seed=0)
     table = preset_table(rows)
     assert [row.name for row in table.rows] == ["Diagnosis: X", "Diagnosis: Y"]

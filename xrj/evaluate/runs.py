@@ -90,8 +90,20 @@ def over_runs(
         keys: Measures.
         resamples: Of the patients; 0: no intervals.
         seed: Of the draws.
+
+    Raises:
+        HandoverError: Two runs of one split were measured on different X-rays.
     """
-    patients = {run.split: run.patients for run in runs}
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.split, run)
+        if list(run.patients) != list(other.patients):
+            raise HandoverError(
+                f"{other.name} and {run.name}: were measured on different X-rays of one split "
+                f"({len(other.patients)} and {len(run.patients)}); prepare one of them anew with "
+                "the data of the other"
+            )
+    patients = {split: run.patients for split, run in first.items()}
 
     def measure(rows: Mapping[str, Rows]) -> dict[str, float]:
         scores = [run.scores(rows[run.split]) for run in runs]

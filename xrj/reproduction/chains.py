@@ -109,8 +109,9 @@ def _matching(runs: Path, pattern: str, flag: str) -> list[str]:
     if "**" in pattern or ".." in pattern:
         raise ConfigError(f"{flag}: {pattern}: a pattern has * and ? alone, and no '**' or '..'")
     folders = (folder for folder in runs.glob(pattern.strip("/")) if folder.is_dir())
-    if names := sorted(folder.relative_to(runs).as_posix() for folder in folders):
-        return names
+    names = (folder.relative_to(runs).as_posix() for folder in folders)
+    if shown := sorted(name for name in names if "/." not in f"/{name}"):
+        return shown
     raise ConfigError(f"{flag}: {pattern}: nothing in {runs} has such a name; check the pattern")
 
 

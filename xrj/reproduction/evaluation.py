@@ -108,8 +108,9 @@ class Evaluation:
         A chain of other labels has no judge.
         """
         explaining = Chain(chain.name, {stage: chain.folders[stage] for stage in ESSENTIAL})
-        model, export = self.model(explaining), self.judge
-        if export is None or tuple(export.vocabulary.labels) != tuple(model.labels):
+        model = self.model(explaining)
+        export = self.judge_of(model.labels)
+        if export is None:
             return model
         net = cast(Classifier, export.net("classifier").to(self.device))
         return replace(model, classifier=net)
@@ -119,6 +120,11 @@ class Evaluation:
         """The independent classifier of the main chain; None where it has none."""
         main = self.chains.main
         return main.export("classifier") if main.has("classifier") else None
+
+    def judge_of(self, labels: Sequence[str]) -> StageExport | None:
+        """The judge, where it knows these labels."""
+        export = self.judge
+        return export if export and tuple(export.vocabulary.labels) == tuple(labels) else None
 
     def judged(self, chain: Chain, stage: str) -> Judged:
         """Return what is found of a chain's stage I, found once for all tables.
@@ -130,7 +136,9 @@ class Evaluation:
         Raises:
             UserError: A stage or the data are missing.
         """
-        parts = [chain.export("arae"), chain.export(stage), *([self.judge] if self.judge else [])]
+        arae = chain.export("arae")
+        classifier = self.judge_of(arae.vocabulary.labels)
+        parts = [arae, chain.export(stage), *([classifier] if classifier else [])]
         inputs = {
             "exports": [export.hash for export in parts],
             "chain": [chain.name, chain.seed(stage)],
@@ -138,7 +146,7 @@ class Evaluation:
             "seed": self.cfg.seed,
         }
         key = part_key(f"judged_{stage}", chain)
-        shared = (self.splits, self.critic, self.cfg.seed, self.device, self.judge)
+        shared = (self.splits, self.critic, self.cfg.seed, self.device, classifier)
         return self.store.judged(key, inputs, lambda: judge(chain, stage, *shared))
 
     def tables(

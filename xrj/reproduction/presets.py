@@ -26,7 +26,7 @@ def preset_rows(
     resamples: int,
     seed: int,
 ) -> list[Row]:
-    """Return a row for each measure of both presets' runs.
+    """Return a row for each measure of both presets' runs that either has.
 
     Args:
         what: Before the measures' names.
@@ -53,6 +53,7 @@ def preset_rows(
             compare(of_each(ours, column.key), of_each(paper, column.key)).welch.p,
         )
         for column in columns
+        if any(math.isfinite(side[column.key].value) for side in (first, second))
     ]
 
 

@@ -111,6 +111,18 @@ def test_gradients_flow_in_evaluation_mode(encoder, decoder):
     assert encoder.words.weight.grad[7].abs().sum() > 0
 
 
+def test_lstms_stay_in_the_precision_of_their_weights_on_a_cpu(encoder, decoder):
+    words = tokens([5, 7, 8, EOS], [6, 9, EOS])
+    code, states = encoder(words), []
+    decoder.lstm.register_forward_hook(lambda _net, _inputs, outputs: states.append(outputs[0]))
+    decoder(code, words)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(encoder(words), code, rtol=0, atol=0)
+        decoder(code.bfloat16(), words)
+    assert states[1].dtype == torch.float32
+    torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-3)  # the code was rounded
+
+
 def test_tied_weights_are_one_tensor_and_learn_as_one():
     decoder = TextDecoder(VOCABULARY, WIDTH, 12, dropout=0.0, tied=True)
     assert decoder.output.weight is decoder.words.weight

@@ -1,5 +1,6 @@
 """How stages learn: what their losses see, that these descend, averages, rates and noise."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,21 @@ def test_losses_descend_on_one_batch(build, stage, loss):
     _trainer(40, history).fit(module, _repeat(batch))
     values = [row[loss] for row in history.rows]
     assert sum(values[-5:]) < 0.97 * sum(values[:5])
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_every_stage_learns_in_mixed_precision(build, stage):
+    module, batch = build(stage, f"{stage}.max_epochs=2")
+    history = _History()
+    _trainer(2, history, precision="bf16-mixed").fit(module, _repeat(batch))
+    found = [
+        value
+        for row in history.rows
+        for name, value in row.items()
+        if "loss" in name or "nll" in name
+    ]
+    assert found
+    assert all(map(math.isfinite, found))
 
 
 def test_halving(build):

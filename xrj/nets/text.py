@@ -1,6 +1,6 @@
 """The text autoencoder: LSTM encoder E and decoder D, latent generator and critic (section 3.1)."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,19 @@ def initialise_uniform(module: nn.Module, bound: float = 0.1) -> None:
         nn.init.uniform_(parameter, -bound, bound)
 
 
-def _lstm_backend(lstm: nn.LSTM) -> AbstractContextManager[None]:
-    """Allow gradients through an LSTM in evaluation mode, which cuDNN refuses."""
-    if lstm.training or not torch.is_grad_enabled():
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=False)
+def _run_lstm(
+    lstm: nn.LSTM, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Run an LSTM around what its kernels lack.
+
+    cuDNN refuses gradients in evaluation mode; oneDNN has LSTMs in bfloat16 for some CPUs only, so
+    that on a CPU they stay in the precision of their weights.
+    """
+    refused = torch.is_grad_enabled() and not lstm.training
+    backend = torch.backends.cudnn.flags(enabled=False) if refused else nullcontext()
+    with backend, torch.autocast("cpu", enabled=False):
+        states, state = lstm(inputs.to(next(lstm.parameters()).dtype), state)
+    return states, state
 
 
 class TextEncoder(nn.Module):
@@ -46,8 +54,7 @@ class TextEncoder(nn.Module):
         length = (tokens != PAD).sum(dim=1, keepdim=True)
         position = (length - 1 - torch.arange(tokens.shape[1], device=tokens.device)).clamp(min=0)
         words = self.dropout(self.words(tokens.gather(1, position)))
-        with _lstm_backend(self.lstm):
-            states, _ = self.lstm(words)
+        states, _ = _run_lstm(self.lstm, words)
         rows = torch.arange(len(tokens), device=tokens.device)
         return F.normalize(states[rows, length[:, 0] - 1], dim=1)
 
@@ -91,8 +98,7 @@ class TextDecoder(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         words = self.dropout(self.words(previous))
         repeated = (self.scale * code).unsqueeze(1).expand(-1, previous.shape[1], -1)
-        with _lstm_backend(self.lstm):
-            states, state = self.lstm(torch.cat([words, repeated], dim=2), state)
+        states, state = _run_lstm(self.lstm, torch.cat([words, repeated], dim=2), state)
         return self.output(self.dropout(self.project(states))), state
 
     def forward(self, code: Tensor, tokens: Tensor) -> Tensor:

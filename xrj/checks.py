@@ -170,7 +170,7 @@ def check_inference(cfg: DictConfig) -> None:
         if (given := OmegaConf.select(cfg, key)) < 100:
             raise ConfigError(f"{key}={given}: must be at least 100")
     for key, least in (("steps", 1), ("batch", 2), ("width", 1), ("draws", 1), ("penalty", 0)):
-        if cfg.evaluate.critic[key] < least:
+        if not cfg.evaluate.critic[key] >= least:
             given = cfg.evaluate.critic[key]
             raise ConfigError(f"evaluate.critic.{key}={given}: must be at least {least}")
     if not 0 < (rate := cfg.evaluate.critic.rate) < 1:
@@ -186,7 +186,7 @@ def check_inference(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={given}: must be at least 0")
     if not 0 < cfg.mapping.certainty < 1:
         raise ConfigError(f"mapping.certainty={cfg.mapping.certainty}: must lie between 0 and 1")
-    if cfg.unexplained < 0:
+    if not cfg.unexplained >= 0:
         raise ConfigError(f"unexplained={cfg.unexplained}: must be at least 0")
     for label, direction in cfg.ctr_direction.items():
         if direction not in (-1, 1):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from xrj.errors import DataError
+from xrj.errors import DataError, HandoverError
 from xrj.evaluate.curves import ALL, LABEL, Curves, curve_table, read_curves, smooth
+from xrj.evaluate.results import p_value
 
 
 def write_log(folder, version, rows):
@@ -19,14 +21,15 @@ def test_logs_of_all_starts_are_one_curve(tmp_path):
     write_log(tmp_path, 0, ["0,,0.5,0.7", "0,1.0,,", "1,,0.6,0.6", "2,,0.1,9.9"])
     write_log(tmp_path, 10, ["3,,0.9,0.3"])
     write_log(tmp_path, 2, ["2,,0.8,0.4", "2,0.9,,", "3,,0.2,0.2"])
-    curves = read_curves(tmp_path)
+    curves = read_curves(tmp_path, "s")
+    assert curves.split == "s"
     assert curves.measures["val/accuracy"].tolist() == [0.5, 0.6, 0.8, 0.9]
     assert curves.measures["val/diagnosis"].tolist() == [0.7, 0.6, 0.4, 0.3]
 
 
 def test_no_logs_are_an_error(tmp_path):
     with pytest.raises(DataError, match="holds no curves"):
-        read_curves(tmp_path)
+        read_curves(tmp_path, "s")
 
 
 def test_smoothing_averages_the_nearest_points():
@@ -38,10 +41,10 @@ def test_smoothing_averages_the_nearest_points():
     assert smooth(values, 1).tolist() == values.tolist()
 
 
-def curves(seed, level, epochs=20):
+def curves(seed, level, epochs=20, split="s"):
     rng = np.random.default_rng(seed)
     accuracy = np.clip(level + rng.normal(0, 0.01, epochs), 0, 1)
-    return Curves({"val/accuracy": accuracy, "val/diagnosis": 1 - accuracy})
+    return Curves(f"c{seed}", split, {"val/accuracy": accuracy, "val/diagnosis": 1 - accuracy})
 
 
 def test_intervals_hold_nothing_impossible():
@@ -66,9 +69,27 @@ def test_the_table_compares_how_trainings_end():
     assert curve_table(methods).plots == table.plots
 
 
+def test_trainings_of_folds_are_paired_by_them_and_must_be_of_the_same():
+    sides = [[curves(seed, level, split=f"f{seed}") for seed in range(3)] for level in (0.9, 0.7)]
+    table = curve_table(dict(zip((ALL, LABEL), sides, strict=True)))
+    ends = [[one.measures["val/diagnosis"][-10:].mean() for one in side] for side in sides]
+    expected = p_value(stats.ttest_rel(*ends).pvalue)
+    assert table.row("p, paired over folds").cells["loss"] == expected
+    shuffled = {ALL: sides[0], LABEL: sides[1][::-1]}
+    assert curve_table(shuffled).row("p, paired over folds").cells["loss"] == expected
+    with pytest.raises(
+        HandoverError, match=r"c0, c1: 'Label loss alone' and 'All losses' are of diff"
+    ):
+        curve_table({ALL: sides[0], LABEL: sides[1][:2]})
+
+
 def test_trainings_of_unlike_length_are_compared_over_the_same_epochs():
-    short = Curves({key: np.linspace(0, 1, 5) for key in ("val/accuracy", "val/diagnosis")})
-    long = Curves({key: np.linspace(0, 4, 20) for key in ("val/accuracy", "val/diagnosis")})
+    short = Curves(
+        "short", "s", {key: np.linspace(0, 1, 5) for key in ("val/accuracy", "val/diagnosis")}
+    )
+    long = Curves(
+        "long", "s", {key: np.linspace(0, 4, 20) for key in ("val/accuracy", "val/diagnosis")}
+    )
     table = curve_table({ALL: [long], LABEL: [short]})
     assert "Last: 5 epochs" in table.note
     assert table.row(ALL).cells["accuracy"].value == pytest.approx(np.linspace(0, 4, 20)[:5].mean())

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xrj.errors import HandoverError
 from xrj.evaluate.critics import Estimate
 from xrj.evaluate.generators import KINDS, Judged
 from xrj.evaluate.noise_sweep import sweep_table
@@ -89,16 +88,6 @@ def without_known_seeds(known):
 def test_nothing_is_tested_where_points_are_missing_or_seeds_unknown(made):
     table = sweep_table(made(values(2)), **DRAWS)
     assert not any(row.name.startswith("p, ") for row in table.rows)
-
-
-def test_two_generators_of_one_seed_are_no_two_seeds():
-    known = points(values(2))
-    dims, judged = known[0]
-    with pytest.raises(HandoverError) as refused:
-        sweep_table([*known, (dims, replace(judged, name="noise/normal150"))], **DRAWS)
-    assert "noise/normal150-0 and noise/normal150 have the same noise and seed 0" in str(
-        refused.value
-    )
 
 
 def test_one_seed_has_neither_deviation_nor_bands_nor_tests():

@@ -2,9 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from xrj.errors import HandoverError
-from xrj.evaluate.runs import Run, check_balance, check_splits, deviation, of_each, over_runs
+from xrj.evaluate.runs import (
+    Run,
+    check_balance,
+    check_splits,
+    compare_runs,
+    deviation,
+    of_each,
+    over_runs,
+)
 
 
 def run(name, values, split="a" * 64, patients=None, seed=0):
@@ -50,6 +59,49 @@ def test_folds_count_all_their_xrays():
     figure = over_runs(folds, ["x"], resamples=100, seed=0)["x"]
     assert (figure.value, figure.n) == (pytest.approx((2 + 5.5) / 2), 5)
     assert figure.low < figure.value < figure.high
+
+
+def test_a_patient_of_several_folds_is_drawn_as_often_in_each():
+    """The same X-rays in two folds are as sure as in one, no surer; others are surer."""
+    values = np.random.default_rng(2).normal(0, 1, 100)
+    spans = {}
+    for name, patients in {"same": "p", "others": "q"}.items():
+        folds = [
+            run("a", values, split="a", patients=[f"p{row}" for row in range(100)]),
+            run("b", values, split="b", patients=[f"{patients}{row}" for row in range(100)]),
+        ]
+        found = over_runs(folds, ["x"], resamples=400, seed=0)["x"]
+        spans[name] = found.high - found.low
+    alone = over_runs([run("a", values)], ["x"], resamples=400, seed=0)["x"]
+    assert spans["same"] == pytest.approx(alone.high - alone.low, rel=0.15)
+    assert spans["others"] == pytest.approx(spans["same"] / np.sqrt(2), rel=0.15)
+
+
+def test_a_resample_without_a_patient_of_some_fold_counts_as_undefined():
+    folds = [run("a", [1.0, 2, 3, 4]), run("b", [5.0], split="b", patients=["z"])]
+    figure = over_runs(folds, ["x"], resamples=200, seed=0)["x"]
+    assert figure.value == pytest.approx((2.5 + 5) / 2)
+    assert figure.low < figure.value < figure.high
+
+
+def test_two_methods_are_compared_over_seeds_or_paired_by_fold():
+    values = ([1.0, 2, 4], [1.2, 2.3, 4.1])
+    folds, seeds = (
+        [
+            [
+                run(f"{n}", [value], split=f"f{n}" if several else "s")
+                for n, value in enumerate(side)
+            ]
+            for side in values
+        ]
+        for several in (True, False)
+    )
+    paired = compare_runs(folds[0], folds[1][::-1], "x")
+    assert paired.best.p == pytest.approx(stats.ttest_rel(*values).pvalue)
+    assert paired.welch.p == pytest.approx(stats.ttest_ind(*values, equal_var=False).pvalue)
+    alone = compare_runs(*seeds, "x")
+    assert alone.paired is None
+    assert alone.best == alone.welch
 
 
 def test_measures_of_other_xrays_count_those():

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from xrj.measures.diagnosis import diagnosis_report
+from xrj.measures.diagnosis import diagnosis_report, rarest_label
 
 
 def two(*positive: float) -> np.ndarray:
@@ -31,6 +31,15 @@ def test_the_rarest_label_is_positive_wherever_it_stands():
     assert turned.auroc == pytest.approx(straight.auroc)
     assert turned.auprc == pytest.approx(straight.auprc)
     assert turned.sensitivity == straight.sensitivity
+
+
+def test_the_positive_label_can_be_held_where_targets_are_drawn_again():
+    certainties = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.7, 0.3]])
+    targets = np.array([0, 1, 1, 1])
+    assert diagnosis_report(certainties, targets).sensitivity == 1.0  # of label 0, the rarest
+    held = diagnosis_report(certainties, targets, positive=1)
+    assert (held.sensitivity, held.specificity) == pytest.approx((1 / 3, 1.0))
+    assert rarest_label(np.array([0, 1, 1, 0]), 2) == 1
 
 
 def test_wilson_interval():

@@ -56,6 +56,16 @@ def test_both_t_tests_are_scipys():
     assert compare([1.0], [2.0]).welch.p is None
 
 
+def test_pairs_are_compared_as_scipy_does_and_several_values_of_one_by_their_mean():
+    a, b = [1.0, 3.0, 2.0, 5.0], [1.5, 2.5, 5.5]
+    found = compare(a, b, (["x", "x", "y", "z"], ["x", "y", "z"]))
+    theirs = stats.ttest_rel([2.0, 2.0, 5.0], b)
+    assert (found.paired.t, found.paired.p) == pytest.approx((theirs.statistic, theirs.pvalue))
+    assert found.best == found.paired
+    assert compare(a, b).best == compare(a, b).welch
+    assert compare([1.0, 2.0], [2.0, 3.0], (["x", "y"], ["x", "y"])).paired.p is None
+
+
 def test_the_bootstrap_draws_whole_patients():
     """50 patients of 8 equal X-rays each are 50 values, not 400: the interval says so."""
     rng = np.random.default_rng(0)

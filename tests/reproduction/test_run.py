@@ -231,8 +231,9 @@ def test_unknown_names_are_refused_in_one_line(runs):
 
 def test_a_pattern_stands_for_all_names_that_it_matches(runs):
     (runs / "noise" / ".cache-0").mkdir(parents=True)
-    for name in ("noise/normal50-0", "noise/normal50-1", "noise/uniform50-0"):
+    for seed, name in enumerate(("noise/normal50-0", "noise/normal50-1", "noise/uniform50-0")):
         shutil.copytree(runs / "tiny", runs / name)
+        write_json(runs / name / "gan1" / "run.json", {"settings": {"seed": seed}})
     found = chains(runs, "evaluate.seeds=[tiny*]", "evaluate.sweep=[noise/normal*,noise/*-0]")
     assert [one.name for one in found.seeds] == ["tiny", "tiny-1"]
     expected = ["noise/normal50-0", "noise/normal50-1", "noise/uniform50-0"]

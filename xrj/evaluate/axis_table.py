@@ -28,11 +28,11 @@ AT_RANDOM = "Random order"
 CHANGE = "|G(r') - G(r)|"
 
 COLUMNS = (
-    Column("cout", "COUT", 3, better="high"),
-    Column("target", "Area of the other label", 3, better="high"),
-    Column("source", "Area of the first label", 3, better="low"),
-    Column("insertion", "Insertion", 3, better="high"),
-    Column("deletion", "Deletion", 3, better="low"),
+    Column("cout", "COUT", 3, better="high", least=-1, most=1),
+    Column("target", "Area of the other label", 3, better="high", least=0, most=1),
+    Column("source", "Area of the first label", 3, better="low", least=0, most=1),
+    Column("insertion", "Insertion", 3, better="high", least=0, most=1),
+    Column("deletion", "Deletion", 3, better="low", least=0, most=1),
 )
 
 

@@ -31,10 +31,13 @@ PAPER: Mapping[str, Mapping[str, float]] = {
 }
 """Table 4 of the paper; the deviation is CIDEr's over three runs."""
 SCORES = (
-    *(Column(f"bleu{order}", f"BLEU-{order}", better="high") for order in range(1, 5)),
-    Column("rouge_l", "ROUGE-L", better="high"),
-    Column("meteor", "METEOR", better="high"),
-    Column("cider", "CIDEr-D", better="high"),
+    *(
+        Column(f"bleu{order}", f"BLEU-{order}", better="high", least=0, most=1)
+        for order in range(1, 5)
+    ),
+    Column("rouge_l", "ROUGE-L", better="high", least=0, most=1),
+    Column("meteor", "METEOR", better="high", least=0, most=1),
+    Column("cider", "CIDEr-D", better="high", least=0),
     Column("deviation", "σ of CIDEr-D"),
 )
 WORDS = (
@@ -163,13 +166,18 @@ def own_caption_runs(
     ]
 
 
+def captioner_row(chain: Chain) -> str:
+    """Return the name of the row that a chain's captioner counts for."""
+    weights = chain.settings("captioner").get("captioner.weights")
+    return SCRATCH if weights is None else PRETRAINED
+
+
 def captioner_runs(
     chains: Iterable[Chain], splits: Splits, lexicon: FindingLexicon, device: str, beams: int
 ) -> dict[str, list[CaptionRun]]:
     """Score the captioners of chains, by their row's name."""
     found: dict[str, list[CaptionRun]] = {}
     for chain in chains:
-        pretrained = chain.settings("captioner").get("captioner.weights") is not None
         run = caption_run(
             chain.name,
             chain.export("captioner").info["split"],
@@ -177,7 +185,7 @@ def captioner_runs(
             read_captioner(chain, splits, device, beams),
             lexicon,
         )
-        found.setdefault(PRETRAINED if pretrained else SCRATCH, []).append(run)
+        found.setdefault(captioner_row(chain), []).append(run)
     return dict(sorted(found.items()))
 
 

@@ -1,6 +1,5 @@
 """Figure 2: the inverse mapping by the label loss alone against all losses, epoch by epoch."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,10 @@ from xrj.errors import DataError
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.plots import Line, plot_lines
 from xrj.evaluate.results import Cell, Column, ResultTable, Row, p_value
+from xrj.evaluate.runs import check_folds
 from xrj.measures.statistics import compare
 
+FIGURE = "Figure 2: the label loss alone against all losses"
 ALL, LABEL = "All losses", "Label loss alone"
 NEAREST = 10
 """Points that the paper averages over; curves of shorter trainings over half the epochs."""
@@ -23,23 +24,32 @@ COLUMNS = (
     Column("runs", "Runs", 0),
     Column("best", "Best accuracy", 1, percent=True, better="high"),
     Column("accuracy", "Accuracy, last epochs", 1, percent=True, better="high"),
-    Column("loss", "Label loss, last epochs", 4, better="low"),
-    Column("wander", "σ of that loss over them", 4, better="low"),
+    Column("loss", "Label loss, last epochs", 4, better="low", least=0),
+    Column("wander", "σ of that loss over them", 4, better="low", least=0),
 )
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Validation measures of one training by epoch, (E,) each."""
+    """Validation measures of one training by epoch, (E,) each.
 
+    Attributes:
+        name: Of the training.
+        split: Hash of its split.
+        measures: By the key that they are logged under.
+    """
+
+    name: str
+    split: str
     measures: Mapping[str, NDArray[np.float64]]
 
 
-def read_curves(folder: Path) -> Curves:
+def read_curves(folder: Path, split: str) -> Curves:
     """Read a stage's logs, of all starts; of an epoch that was run twice the later one counts.
 
     Args:
         folder: Run folder of the stage.
+        split: Hash of its split.
 
     Raises:
         DataError: There are no logs.
@@ -54,7 +64,7 @@ def read_curves(folder: Path) -> Curves:
         raise DataError(f"{folder}/logs: holds no curves; train the stage again, or leave it out")
     whole = pd.concat(known)[["epoch", *MEASURES]].dropna()
     last = whole.groupby("epoch").last()
-    return Curves({key: last[key].to_numpy(np.float64) for key in MEASURES})
+    return Curves(str(folder), split, {key: last[key].to_numpy(np.float64) for key in MEASURES})
 
 
 def smooth(values: NDArray[np.float64], nearest: int) -> NDArray[np.float64]:
@@ -73,7 +83,13 @@ def curve_table(methods: Mapping[str, Sequence[Curves]]) -> ResultTable:
 
     Args:
         methods: Trainings of `ALL` and `LABEL`, at least one each.
+
+    Raises:
+        HandoverError: They are of different folds.
     """
+    check_folds(
+        {name: [(one.name, one.split) for one in several] for name, several in methods.items()}
+    )
     trainings = [one for several in methods.values() for one in several]
     epochs = min(len(one.measures["val/accuracy"]) for one in trainings)
     nearest = NEAREST if epochs > NEAREST else max(1, epochs // 2)
@@ -97,9 +113,7 @@ def curve_table(methods: Mapping[str, Sequence[Curves]]) -> ResultTable:
             {
                 "runs": f"{len(several)}",
                 **{
-                    column.key: Figure.mean([end[column.key] for end in several]).within(
-                        0.0, 1.0 if column.percent else math.inf
-                    )
+                    column.key: column.bounded(Figure.mean([end[column.key] for end in several]))
                     for column in COLUMNS[1:]
                 },
             },
@@ -108,14 +122,17 @@ def curve_table(methods: Mapping[str, Sequence[Curves]]) -> ResultTable:
     ]
     if len(ends) == 2 and all(len(several) > 1 for several in ends.values()):
         first, second = ends.values()
+        mine, others = ([one.split for one in several] for several in methods.values())
+        folds = (mine, others) if len(set(mine)) > 1 else None
         cells: dict[str, Cell] = {}
         for column in COLUMNS[1:]:
-            test = compare(*([end[column.key] for end in side] for side in (first, second)))
-            cells[column.key] = p_value(test.welch.p)
-        rows.append(Row("p, Welch", cells))
+            a, b = ([end[column.key] for end in side] for side in (first, second))
+            test = compare(a, b, folds)
+            cells[column.key] = p_value(test.best.p)
+        rows.append(Row("p, paired over folds" if folds else "p, Welch", cells))
     return ResultTable(
         key="figure_2",
-        title="Figure 2: the label loss alone against all losses",
+        title=FIGURE,
         columns=COLUMNS,
         rows=tuple(rows),
         note=(

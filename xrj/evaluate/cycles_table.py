@@ -22,8 +22,8 @@ COUNT = 32
 CYCLES = 5
 
 COLUMNS = (
-    Column("l1", "L1", 3),
-    Column("ssim", "SSIM", 3),
+    Column("l1", "L1", 3, least=0),
+    Column("ssim", "SSIM", 3, least=-1, most=1),
     Column("kept", "Diagnosis as at the start", 1, percent=True, better="high"),
 )
 

@@ -9,7 +9,7 @@ from xrj.evaluate.figure import Figure
 from xrj.evaluate.readings import Readings
 from xrj.evaluate.results import Column, ResultTable, Row
 from xrj.evaluate.runs import Rows, Run, Scores, check_balance, deviation, over_runs
-from xrj.measures.diagnosis import diagnosis_report
+from xrj.measures.diagnosis import diagnosis_report, rarest_label
 
 OURS = "Ours (label)"
 NAMES: Mapping[str, str] = {
@@ -33,11 +33,11 @@ PAPER: Mapping[str, Mapping[str, float]] = {
 MEASURES = (
     Column("accuracy", "Accuracy", 1, percent=True, better="high"),
     Column("balanced_accuracy", "Balanced accuracy", 1, percent=True, better="high"),
-    Column("auroc", "AUROC", better="high"),
-    Column("auprc", "AUPRC", better="high"),
+    Column("auroc", "AUROC", better="high", least=0, most=1),
+    Column("auprc", "AUPRC", better="high", least=0, most=1),
     Column("sensitivity", "Sensitivity", 1, percent=True, better="high"),
     Column("specificity", "Specificity", 1, percent=True, better="high"),
-    Column("ece", "Calibration error", better="low"),
+    Column("ece", "Calibration error", better="low", least=0, most=1),
 )
 KEYS = tuple(column.key for column in MEASURES)
 COLUMNS = (
@@ -50,11 +50,17 @@ COLUMNS = (
 
 def diagnosis_run(name: str, split: str, seed: int | None, readings: Readings) -> Run:
     """Return a run measured as in `diagnosis_report`."""
+    certainties, targets = readings.certainties, readings.targets
+    positive = rarest_label(targets, certainties.shape[1])
 
     def scores(rows: Rows) -> Scores:
-        return vars(diagnosis_report(readings.certainties[rows], readings.targets[rows]))
+        return vars(diagnosis_report(certainties[rows], targets[rows], positive))
 
-    return Run(name, split, seed, list(readings.frame["patient_id"]), scores)
+    counts = {}
+    if certainties.shape[1] == 2:
+        ill = int((targets == positive).sum())
+        counts = {"sensitivity": ill, "specificity": len(targets) - ill}
+    return Run(name, split, seed, list(readings.frame["patient_id"]), scores, counts)
 
 
 def own_runs(chains: Iterable[Chain], splits: Splits, device: str) -> list[Run]:
@@ -70,17 +76,28 @@ def own_runs(chains: Iterable[Chain], splits: Splits, device: str) -> list[Run]:
     ]
 
 
+def classifier_row(chain: Chain) -> str:
+    """Return the name of the row that a chain's classifier counts for: net, whether pretrained."""
+    net = chain.export("classifier").info["nets"]["classifier"]["architecture"]
+    pretrained = chain.settings("classifier").get("classifier.weights") is not None
+    return f"{NAMES[net]}{', ImageNet weights' if pretrained else ''}"
+
+
+def classifier_size(chain: Chain) -> str:
+    """Return a chain's classifier with its size, in words."""
+    spec = chain.export("classifier").info["nets"]["classifier"]
+    width = f" of width {spec['width']}" if spec["architecture"].startswith("resnet") else ""
+    return f"{classifier_row(chain)}{width} at {spec['resolution']} pixels"
+
+
 def classifier_runs(chains: Iterable[Chain], splits: Splits, device: str) -> dict[str, list[Run]]:
-    """Return the classifiers of chains by their row's name: net, and whether pretrained."""
+    """Return the classifiers of chains by their row's name."""
     runs: dict[str, list[Run]] = {}
     for chain in chains:
         export = chain.export("classifier")
-        net = export.info["nets"]["classifier"]["architecture"]
-        pretrained = chain.settings("classifier").get("classifier.weights") is not None
-        name = f"{NAMES[net]}{', ImageNet weights' if pretrained else ''}"
         readings = read_classifier(chain, splits, device)
         run = diagnosis_run(chain.name, export.info["split"], chain.seed("classifier"), readings)
-        runs.setdefault(name, []).append(run)
+        runs.setdefault(classifier_row(chain), []).append(run)
     order = list(NAMES.values())
     return dict(sorted(runs.items(), key=lambda item: order.index(item[0].partition(",")[0])))
 
@@ -88,6 +105,7 @@ def classifier_runs(chains: Iterable[Chain], splits: Splits, device: str) -> dic
 def diagnosis_table(
     ours: Sequence[Run],
     classifiers: Mapping[str, Sequence[Run]],
+    sizes: Sequence[str] = (),
     *,
     resamples: int,
     seed: int,
@@ -97,6 +115,7 @@ def diagnosis_table(
     Args:
         ours: At least one.
         classifiers: By their row's name.
+        sizes: Of the classifiers, in words.
         resamples: Of the patients.
         seed: Of the draws.
 
@@ -126,6 +145,7 @@ def diagnosis_table(
             "label in ten bins. Values are means over the runs, σ their standard deviation; "
             "intervals are 95 % bootstrap intervals over patients, "
             "Wilson's where all are right."
+            + (f" Classifiers: {'; '.join(sizes)}." if sizes else "")
         ),
         paper=PAPER,
         drawn=("accuracy", "auroc"),

@@ -42,9 +42,9 @@ COLUMNS = (
     Column("alignment_val", "validation", 2),
     Column("alignment_train", "training", 2),
     Column("mismatch", "Gap to wrong captions", 2, better="high"),
-    Column("sliced", "Sliced Wasserstein, no critic", better="low"),
+    Column("sliced", "Sliced Wasserstein, no critic", better="low", least=0),
     Column("label_seen", "Show their label", 1, percent=True, better="high"),
-    Column("alike", "Codes of one label, cosine", 2),
+    Column("alike", "Codes of one label, cosine", 2, least=-1, most=1),
 )
 DEVIATIONS = {kind: f"{kind}_deviation" for kind in KINDS}
 KEYS = tuple(column.key for column in COLUMNS[1:] if column.key not in DEVIATIONS.values())

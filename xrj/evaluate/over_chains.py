@@ -80,5 +80,4 @@ def _cell(column: Column, cells: Sequence[Cell], splits: Sequence[Hashable]) -> 
     n = count_folds([(split, one.n) for one, split in known])
     if len(set(values)) == 1:
         return Figure(values[0], n)
-    mean = replace(Figure.mean(values), n=n)
-    return mean.within(0.0, 1.0) if column.percent else mean
+    return column.bounded(replace(Figure.mean(values), n=n))

@@ -30,12 +30,12 @@ LEAST = 2
 
 COLUMNS = (
     Column("kernel", "Own-domain KID", 4, better="low"),
-    Column("frechet", "Own-domain Fréchet distance", 3, better="low"),
+    Column("frechet", "Own-domain Fréchet distance", 3, better="low", least=0),
     Column("hit", "Own patient nearest: features", 1, percent=True, better="high"),
-    Column("rank", "Rank of the own patient: features", 1, better="low"),
+    Column("rank", "Rank of the own patient: features", 1, better="low", least=1),
     Column("hit_pixels", "Own patient nearest: pixels", 1, percent=True, better="high"),
-    Column("rank_pixels", "Rank of the own patient: pixels", 1, better="low"),
-    Column("nearest", "Distance to the nearest training X-ray", 4),
+    Column("rank_pixels", "Rank of the own patient: pixels", 1, better="low", least=1),
+    Column("nearest", "Distance to the nearest training X-ray", 4, least=0),
     Column("copies", "Nearer than any real one", 1, percent=True, better="low"),
 )
 

@@ -25,6 +25,8 @@ class Column:
         percent: Show a share of 1 as a percentage.
         better: Which end is the better one; None where neither is.
         words: Its cells are words, which wrap.
+        least: No value is below; None: any may be. A percentage lies between 0 and 1.
+        most: Nor above.
     """
 
     key: str
@@ -33,6 +35,15 @@ class Column:
     percent: bool = False
     better: Literal["high", "low"] | None = None
     words: bool = False
+    least: float | None = None
+    most: float | None = None
+
+    def bounded(self, figure: Figure) -> Figure:
+        """Return a figure with its interval cut to the values that are possible."""
+        least, most = (0.0, 1.0) if self.percent else (self.least, self.most)
+        return figure.within(
+            -math.inf if least is None else least, math.inf if most is None else most
+        )
 
     def write(self, value: float) -> str:
         """Return a value as shown."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from xrj.errors import HandoverError
 from xrj.evaluate.figure import Figure
-from xrj.measures.statistics import percentiles, resampled_groups
+from xrj.measures.statistics import Comparison, compare, percentiles, resampled_groups
 from xrj.seeding import numpy_rng
 
 Rows = NDArray[np.int64]
@@ -61,18 +61,26 @@ def check_splits(splits: Sequence[tuple[str, str]], *, folds: bool) -> None:
 
 
 def check_balance(methods: Mapping[str, Sequence[Run]]) -> None:
-    """Check that all methods of a table were run on the same folds.
+    """Check that all methods of a table were run on the same folds; see `check_folds`."""
+    check_folds({name: [(run.name, run.split) for run in runs] for name, runs in methods.items()})
+
+
+def check_folds(methods: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Check that all methods of a table are of the same folds.
+
+    Args:
+        methods: Name and hash of the split of each run, by the method's name.
 
     Raises:
         HandoverError: One has a fold that another lacks.
     """
-    names = list(methods)
-    for name in names[1:]:
-        mine, others = ({run.split for run in methods[key]} for key in (name, names[0]))
-        if mine != others:
+    first, *others = methods
+    for name in others:
+        mine, wanted = ({split for _, split in methods[key]} for key in (name, first))
+        if mine != wanted:
             raise HandoverError(
-                f"{', '.join(run.name for run in methods[name])}: '{name}' and '{names[0]}' are of "
-                f"different folds ({len(mine & others)} shared of {len(mine | others)}); train "
+                f"{', '.join(run for run, _ in methods[name])}: '{name}' and '{first}' are of "
+                f"different folds ({len(mine & wanted)} shared of {len(mine | wanted)}); train "
                 "every method on each fold"
             )
 
@@ -82,8 +90,9 @@ def over_runs(
 ) -> dict[str, Figure]:
     """Return the mean of each measure over runs, with its interval over patients.
 
-    Runs of one split are resampled together. n counts X-rays, of all folds where there are several;
-    where the runs of a fold count differently, their mean.
+    All runs are resampled together: a patient is drawn as often in each, also where the test splits
+    of several folds share him. n counts X-rays, of all folds where there are several, one that
+    stands in two of them twice; where the runs of a fold count differently, their mean.
 
     Args:
         runs: At least one.
@@ -103,20 +112,22 @@ def over_runs(
                 f"({len(other.patients)} and {len(run.patients)}); prepare one of them anew with "
                 "the data of the other"
             )
-    patients = {split: run.patients for split, run in first.items()}
+    sizes = [len(run.patients) for run in first.values()]
+    starts = dict(zip(first, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+    rng = numpy_rng(seed, "bootstrap", *sorted(first))
+    draws = resampled_groups([name for run in first.values() for name in run.patients], rng)
 
-    def measure(rows: Mapping[str, Rows]) -> dict[str, float]:
-        scores = [run.scores(rows[run.split]) for run in runs]
+    def measure(rows: Rows) -> dict[str, float]:
+        """Measure rows of all folds one after the other; NaN where a fold has none of them."""
+        scores = []
+        for run in runs:
+            own = rows - starts[run.split]
+            own = own[(own >= 0) & (own < len(run.patients))]
+            scores.append(run.scores(own) if len(own) else dict.fromkeys(keys, np.nan))
         return {key: float(np.mean([one[key] for one in scores])) for key in keys}
 
-    found = measure({split: np.arange(len(names)) for split, names in patients.items()})
-    draws = {
-        split: resampled_groups(names, numpy_rng(seed, "bootstrap", split))
-        for split, names in patients.items()
-    }
-    drawn = [
-        measure({split: next(rows) for split, rows in draws.items()}) for _ in range(resamples)
-    ]
+    found = measure(np.arange(sum(sizes)))
+    drawn = [measure(next(draws)) for _ in range(resamples)]
     n = {
         key: count_folds([(run.split, run.counts.get(key, len(run.patients))) for run in runs])
         for key in keys
@@ -153,3 +164,16 @@ def deviation(runs: Sequence[Run], key: str) -> Figure | None:
     """Return the standard deviation of a measure over runs; None of fewer than two."""
     values = of_each(runs, key)
     return Figure(float(np.std(values, ddof=1)), len(values)) if len(values) > 1 else None
+
+
+def compare_runs(first: Sequence[Run], second: Sequence[Run], key: str) -> Comparison:
+    """Compare a measure of two methods over their runs, paired by fold where there are several."""
+    return compare(of_each(first, key), of_each(second, key), folds_of(first, second))
+
+
+def folds_of(
+    first: Sequence[Run], second: Sequence[Run]
+) -> tuple[Sequence[str], Sequence[str]] | None:
+    """Return the folds by which runs of two methods are paired; None where there is but one."""
+    folds = ([run.split for run in first], [run.split for run in second])
+    return folds if len({*folds[0], *folds[1]}) > 1 else None

@@ -31,7 +31,7 @@ class DiagnosisScores:
         sensitivity: Recall of the positive label.
         specificity: Recall of all that is not the positive label.
         ece: Expected calibration error of the top label, 10 bins of equal width.
-        positive: Index of the rarest label in the targets (the later one of equals).
+        positive: Index of the label that was taken as the positive one.
         majority: Share of the commonest label: the accuracy of always saying it.
         n: Number of images.
     """
@@ -50,14 +50,24 @@ class DiagnosisScores:
     n: int
 
 
+def rarest_label(targets: NDArray[np.integer], labels: int) -> int:
+    """Return the index of the rarest of so many labels, the later one of equals."""
+    counts = np.bincount(targets, minlength=labels)
+    return int(labels - 1 - counts[::-1].argmin())
+
+
 def diagnosis_report(
-    probabilities: NDArray[np.floating], targets: NDArray[np.integer]
+    probabilities: NDArray[np.floating],
+    targets: NDArray[np.integer],
+    positive: int | None = None,
 ) -> DiagnosisScores:
     """Score the probabilities of labels against the true ones.
 
     Args:
         probabilities: (N, L), rows sum to 1, L >= 2.
         targets: (N,) true labels in 0..L-1.
+        positive: The positive one of two labels; None: the rarest of these targets, which in
+            resamples of a balanced set is now the one, now the other.
 
     Raises:
         ValueError: Shapes do not fit, N is 0, a row is no distribution or a target no label.
@@ -65,7 +75,7 @@ def diagnosis_report(
     n, labels = _check(probabilities, targets)
     chosen = probabilities.argmax(axis=1)
     counts = np.bincount(targets, minlength=labels)
-    positive = int(labels - 1 - counts[::-1].argmin())
+    positive = rarest_label(targets, labels) if positive is None else positive
     against_rest = np.array(
         [_one_against_rest(probabilities[:, k], chosen == k, targets == k) for k in range(labels)]
     )

@@ -27,11 +27,24 @@ class Test:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets of runs: the difference of their means, first minus second, and both t-tests."""
+    """Two sets of runs: the difference of their means, first minus second, and t-tests of it.
+
+    Attributes:
+        difference: Of the means.
+        student: With equal variances.
+        welch: Without.
+        paired: Over pairs, such as folds that both share; None where nothing is paired.
+    """
 
     difference: float
     student: Test
     welch: Test
+    paired: Test | None = None
+
+    @property
+    def best(self) -> Test:
+        """The test of what is known: the paired one where there are pairs, otherwise Welch's."""
+        return self.paired or self.welch
 
 
 def t_test(first: Array, second: Array, *, equal_variances: bool) -> Test:
@@ -45,13 +58,43 @@ def t_test(first: Array, second: Array, *, equal_variances: bool) -> Test:
     return Test(float(result.statistic), float(result.df), float(result.pvalue))
 
 
-def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
-    """Compare the means of two sets of runs, at least one each."""
+def paired_t_test(first: Array, second: Array) -> Test:
+    """Compare the means of paired values, two-tailed."""
+    differences = first - second
+    if not np.isfinite(differences).all() or len(differences) < 2 or not np.ptp(differences):
+        return Test(None, None, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # differences are nearly equal
+        result = stats.ttest_rel(first, second)
+    return Test(float(result.statistic), float(result.df), float(result.pvalue))
+
+
+def compare(
+    first: Sequence[float],
+    second: Sequence[float],
+    pairs: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> Comparison:
+    """Compare the means of two sets of runs, at least one each.
+
+    Args:
+        first: Values of the one.
+        second: Of the other.
+        pairs: To which pair each value of both belongs, such as its fold; several values of one
+            stand for their mean. None: nothing is paired.
+    """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    paired = None
+    if pairs is not None:
+        means = [
+            np.array([values[np.asarray(of) == key].mean() for key in sorted(set(pairs[0]))])
+            for values, of in zip((a, b), pairs, strict=True)
+        ]
+        paired = paired_t_test(*means)
     return Comparison(
         float(a.mean() - b.mean()),
         t_test(a, b, equal_variances=True),
         t_test(a, b, equal_variances=False),
+        paired,
     )
 
 

@@ -8,7 +8,10 @@ from omegaconf import DictConfig
 
 from xrj.config import STAGES, plain
 from xrj.errors import ConfigError, HandoverError
+from xrj.evaluate.caption_table import captioner_row
 from xrj.evaluate.chains import Chain
+from xrj.evaluate.diagnosis_table import classifier_row
+from xrj.reproduction.alike import check_alike, check_label_loss, check_other_preset
 
 ESSENTIAL = ("arae", "gan1", "gan2", "inverse")
 """What draws and explains."""
@@ -48,7 +51,8 @@ class Chains:
 
         Raises:
             ConfigError: Nothing was trained under a name or a pattern.
-            HandoverError: A chain lacks the stage that it was named for.
+            HandoverError: A chain lacks the stage that it was named for, or was trained otherwise
+                than others of its row, or than its role asks for.
         """
         runs = Path(cfg.runs)
         own = {stage: Path(folder) for stage, folder in plain(cfg.chain).items()}
@@ -84,18 +88,39 @@ class Chains:
             ]
 
         embeddings = stages1("embeddings") or [one for one in seeds if one.has("gan1")]
+        rivals = [one for one in embeddings if one.has("embedding_gan1")]
+        classifiers = _with("classifier", seeds, named("classifiers", "classifier"))
+        captioners = _with("captioner", seeds, named("captioners", "captioner"))
+        label_loss, sweep = named("label_loss", "inverse"), _of_one_arae(stages1("sweep"))
+        for stage in ESSENTIAL:
+            for key, several in (("seeds", seeds), ("paper", papers)):
+                check_alike([one for one in several if one.has(stage)], stage, f"evaluate.{key}")
+        check_alike(embeddings, "gan1", "evaluate.embeddings")
+        check_alike(rivals, "embedding_gan1", "evaluate.embeddings")
+        check_alike(label_loss, "inverse", "evaluate.label_loss")
+        check_alike(classifiers, "classifier", "evaluate.classifiers", classifier_row)
+        check_alike(captioners, "captioner", "evaluate.captioners", captioner_row)
+        check_alike(sweep, "gan1", "evaluate.sweep", _noise)
+        check_label_loss(label_loss)
+        check_other_preset(papers, main, ("arae", "gan1", "inverse"))
         return cls(
             main=main,
             seeds=seeds,
             paper=papers,
-            classifiers=_with("classifier", seeds, named("classifiers", "classifier")),
-            captioners=_with("captioner", seeds, named("captioners", "captioner")),
+            classifiers=classifiers,
+            captioners=captioners,
             embeddings=embeddings,
-            rivals=[one for one in embeddings if one.has("embedding_gan1")],
-            label_loss=named("label_loss", "inverse"),
-            sweep=_of_one_arae(stages1("sweep")),
+            rivals=rivals,
+            label_loss=label_loss,
+            sweep=sweep,
             deviations=[_completed(one, main, seeds) for one in named("deviations")],
         )
+
+
+def _noise(chain: Chain) -> tuple[str, int]:
+    """Return kind and width of the noise that a stage I draws from."""
+    dims = chain.export("gan1").info["dims"]
+    return str(dims["noise_kind"]), int(dims["noise"])
 
 
 def _matching(runs: Path, pattern: str, flag: str) -> list[str]:

@@ -39,8 +39,6 @@ JUSTIFIED = _chosen(
     "distance.reconstruction_ssim",
     "change.heart_share",
 )
-UNBOUNDED = ("wasserstein", "alignment", "cider")
-"""Measures that may lie outside 0 to 1."""
 MEASURED = (*REBUILT, *STAGE_1, *DIAGNOSIS, *CAPTIONS, *JUSTIFIED)
 COLUMNS = (
     Column("settings", "Changed", words=True),
@@ -81,9 +79,10 @@ def measure_chain(one: Evaluation, chain: Chain, own: Sequence[str]) -> list[Res
     if "arae" in own:
         export = chain.export("arae")
         metrics = next(iter(export.info["selections"].values()))["metrics"]
-        _, frame = one.splits.images(export, "val", "small")
-        for column in REBUILT:
-            cells[column.key] = Figure(metrics.get(f"val/{column.key}", np.nan), len(frame))
+        captions = one.splits.of(export).caption_data("val").items
+        tokens = sum(len(words) + 2 for _, _, words in captions)  # label and end
+        for column, n in zip(REBUILT, (tokens, len(captions)), strict=True):
+            cells[column.key] = Figure(metrics.get(f"val/{column.key}", np.nan), n)
     if "gan1" in own:
         cells |= _figures(one, one.judged(chain, "gan1").run, STAGE_1)
     if "inverse" in own:
@@ -93,7 +92,9 @@ def measure_chain(one: Evaluation, chain: Chain, own: Sequence[str]) -> list[Res
         (said,) = own_caption_runs([chain], "ours_caption", *reading)
         cells |= _figures(one, said.bare, CAPTIONS)
     summary = justified(one, chain)
-    cells |= {column.key: figure_of(summary, column.key) for column in JUSTIFIED}
+    for column in JUSTIFIED:
+        figure = figure_of(summary, column.key)
+        cells[column.key] = figure and column.bounded(figure)
     return [ResultTable(chain.name, chain.name, MEASURED, (Row(chain.name, cells),))]
 
 
@@ -151,7 +152,7 @@ def _usual(rows: Sequence[Row], column: Column) -> Figure | None:
     if len(values) < len(rows):
         return None
     found = Figure(float(np.mean(values)), len(values), *(prediction_interval(values) or ()))
-    return found if column.key in UNBOUNDED else found.within(0, 1)
+    return column.bounded(found)
 
 
 def _side(column: Column, cell: Cell, usual: Figure | None) -> str | None:

@@ -186,6 +186,11 @@ class Evaluation:
 
         return self.store.tables(key, inputs, complete)
 
+    def left_out(self, key: str, title: str, reason: str) -> list[ResultTable]:
+        """Return a table that only says why it could not be made."""
+        self.store.console.print(f"{key} is left out: {reason}", highlight=False)
+        return [ResultTable(key, title, (), (), f"Not measured: {reason}")]
+
     def origin(self, used: Sequence[tuple[Chain, str]], settings: Mapping[str, Any]) -> Provenance:
         """Return where a table comes from; see `tables`."""
         return Provenance(

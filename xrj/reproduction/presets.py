@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.results import Cell, Column, ResultTable, Row, p_value
-from xrj.evaluate.runs import Run, check_balance, of_each, over_runs
-from xrj.measures.statistics import compare
+from xrj.evaluate.runs import Run, check_balance, compare_runs, over_runs
 
 COLUMNS = (
     Column("default", "Default preset"),
     Column("paper", "experiment=paper"),
     Column("difference", "Difference"),
-    Column("p", "p, Welch, over seeds"),
+    Column("p", "p, over seeds or folds"),
     Column("ahead", "Ahead"),
 )
 SURE = 0.05
@@ -50,7 +49,7 @@ def preset_rows(
             column,
             first[column.key],
             second[column.key],
-            compare(of_each(ours, column.key), of_each(paper, column.key)).welch.p,
+            compare_runs(ours, paper, column.key).best.p,
         )
         for column in columns
         if any(math.isfinite(side[column.key].value) for side in (first, second))
@@ -62,10 +61,11 @@ def measure_row(
 ) -> Row:
     """Return the row of one measure.
 
-    One is ahead by Welch's test where there are several seeds, otherwise where the intervals do not
-    overlap; a measure without either says who is ahead in the figures alone, in brackets. Where a
-    preset could not be measured nobody is.
+    One is ahead by the test where there are several seeds or folds, otherwise where the intervals
+    do not overlap; a measure without either says who is ahead in the figures alone, in brackets.
+    Where a preset could not be measured nobody is.
     """
+    ours, paper = column.bounded(ours), column.bounded(paper)
     measured = math.isfinite(ours.value) and math.isfinite(paper.value)
     cells: dict[str, Cell] = {
         "default": ours,

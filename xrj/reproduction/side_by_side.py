@@ -13,6 +13,7 @@ from xrj.evaluate.figure import Figure
 from xrj.evaluate.generators import COLUMNS as ESTIMATES
 from xrj.evaluate.readings import balanced_rows, read_test_split
 from xrj.evaluate.results import Column, Row
+from xrj.evaluate.runs import folds_of
 from xrj.evaluate.summary import Summary, summarise
 from xrj.justify.justification import justify_all
 from xrj.measures.statistics import compare
@@ -32,15 +33,23 @@ CAPTIONS = (
     "finding_f1",
 )
 JUSTIFICATIONS = (
-    Column("refinement.ssim_before", "SSIM of G(I(x))", better="high"),
-    Column("refinement.ssim_after", "SSIM of the refined reconstruction", better="high"),
+    Column("refinement.ssim_before", "SSIM of G(I(x))", better="high", least=-1, most=1),
+    Column(
+        "refinement.ssim_after",
+        "SSIM of the refined reconstruction",
+        better="high",
+        least=-1,
+        most=1,
+    ),
     Column("mapping.success", "Search ended", 1, percent=True, better="high"),
     Column("validity.reencoded", "Valid: read anew", 1, percent=True, better="high"),
     Column("validity.independent", "Valid: classifier", 1, percent=True, better="high"),
-    Column("distance.reconstruction_ssim", "SSIM of pictures 3 and 2", better="high"),
+    Column(
+        "distance.reconstruction_ssim", "SSIM of pictures 3 and 2", better="high", least=-1, most=1
+    ),
     Column("change.heart_share", "Change inside the heart", 1, percent=True, better="high"),
     Column("ctr.towards", "Heart changes the right way", 1, percent=True, better="high"),
-    Column("mapping.seconds", "Seconds a search", 2, better="low"),
+    Column("mapping.seconds", "Seconds a search", 2, better="low", least=0),
 )
 
 
@@ -80,15 +89,14 @@ def meteor_rows(ours: Sequence[CaptionRun], paper: Sequence[CaptionRun]) -> list
     known = [[value for value in side if value is not None] for side in sides]
     if known != sides:
         return []
+    bare = [[run.bare for run in runs] for runs in (ours, paper)]
     a, b = (
-        Figure(
-            float(np.mean(values)),
-            sum({run.bare.split: len(run.bare.patients) for run in side}.values()),
-        )
-        for values, side in zip(known, (ours, paper), strict=True)
+        Figure(float(np.mean(values)), sum({run.split: len(run.patients) for run in side}.values()))
+        for values, side in zip(known, bare, strict=True)
     )
     column = next(column for column in SCORES if column.key == "meteor")
-    return [measure_row(f"Captions: {column.title}", column, a, b, compare(*known).welch.p)]
+    p = compare(known[0], known[1], folds_of(bare[0], bare[1])).best.p
+    return [measure_row(f"Captions: {column.title}", column, a, b, p)]
 
 
 def _justifications(one: Evaluation) -> list[Row]:

@@ -6,30 +6,41 @@ from functools import partial
 from pathlib import Path
 
 from xrj.config import plain
-from xrj.errors import UserError
+from xrj.errors import DataError
 from xrj.evaluate.bench import Bench
 from xrj.evaluate.caption_table import (
     OURS,
+    PRETRAINED,
+    SCRATCH,
     caption_tables,
+    captioner_row,
     captioner_runs,
     own_caption_runs,
 )
 from xrj.evaluate.chains import Chain
 from xrj.evaluate.counterfactual_tables import counterfactual_tables
-from xrj.evaluate.curves import ALL, LABEL, curve_table, read_curves
-from xrj.evaluate.diagnosis_table import classifier_runs, diagnosis_table, own_runs
+from xrj.evaluate.curves import ALL, FIGURE, LABEL, curve_table, read_curves
+from xrj.evaluate.diagnosis_table import (
+    NAMES,
+    classifier_row,
+    classifier_runs,
+    classifier_size,
+    diagnosis_table,
+    own_runs,
+)
 from xrj.evaluate.embedding_table import ARAE, EMBEDDING, embedding_table
 from xrj.evaluate.generators import judge_ends
 from xrj.evaluate.noise_sweep import sweep_table
 from xrj.evaluate.over_chains import mean_tables
 from xrj.evaluate.runs import check_splits
+from xrj.reproduction.alike import LOSSES, unlike_rivals
 from xrj.reproduction.chains import ESSENTIAL
 from xrj.reproduction.deviations import changed_settings, deviation_table, measure_chain
 from xrj.reproduction.evaluation import Evaluation, Tables, part_key
 from xrj.reproduction.figures import drawn_figures
 from xrj.reproduction.presets import preset_table
 from xrj.reproduction.side_by_side import side_by_side
-from xrj.reproduction.study_table import fitting, real_study, simulated_study, study_table
+from xrj.reproduction.study_table import STUDY, fitting, real_study, simulated_study, study_table
 from xrj.study.design import Design
 from xrj.study.simulate import Opinion
 
@@ -50,9 +61,10 @@ def table_2(one: Evaluation) -> Tables:
                 one.judged(chain, "embedding_gan1") for chain in one.each(chains.rivals, EMBEDDING)
             ]
         ends = judge_ends(first, one.splits, one.critic, one.cfg.seed, one.device)
-        return [embedding_table(methods, ends, **one.draws)]
+        return [embedding_table(methods, ends, unlike, **one.draws)]
 
-    settings = {"critic": vars(one.critic), "folds": one.folds, **one.draws}
+    unlike = unlike_rivals(chains.rivals)
+    settings = {"critic": vars(one.critic), "folds": one.folds, "unlike": unlike, **one.draws}
     return one.tables("table_2", used, settings, make, missing)
 
 
@@ -83,14 +95,20 @@ def figure_2(one: Evaluation) -> Tables:
         name: [chain for chain in several if any(chain.folders["inverse"].glob("logs/*/*.csv"))]
         for name, several in methods.items()
     }
+    unlogged = [
+        chain.name
+        for name, several in methods.items()
+        for chain in several
+        if chain not in known[name]
+    ]
     known = {name: several for name, several in known.items() if several}
     if ALL not in known:
-        return []
-    missing = []
+        lost = f"{', '.join(unlogged)}: no logs of stage 'inverse'; {one.train('inverse')}"
+        return one.left_out("figure_2", FIGURE, lost)
+    missing = [f"{name}: no logs of its stage 'inverse'" for name in unlogged]
     if not chains.label_loss:
-        weights = ("image_weight", "embedding_weight", "noise_weight", "caption_weight")
-        rest = {f"inverse.{weight}": "0" for weight in weights}
-        name = f"{chains.main.name}-label"
+        rest = {f"inverse.{weight}": "0" for weight in LOSSES}
+        name = f"label-{chains.main.name}"
         parents = {
             f"parents.{stage}": str(chains.main.folders[stage]) for stage in ("arae", "gan1")
         }
@@ -99,7 +117,10 @@ def figure_2(one: Evaluation) -> Tables:
 
     def make() -> Tables:
         curves = {
-            name: [read_curves(chain.folders["inverse"]) for chain in several]
+            name: [
+                read_curves(chain.folders["inverse"], chain.export("inverse").info["split"])
+                for chain in several
+            ]
             for name, several in known.items()
         }
         return [curve_table(curves)]
@@ -111,15 +132,22 @@ def figure_2(one: Evaluation) -> Tables:
 def table_3(one: Evaluation) -> Tables:
     """Compare the diagnosis with classifiers."""
     chains = one.chains
-    missing = [] if chains.classifiers else [f"classifiers; {one.train('classifier')}"]
+    trained = {classifier_row(chain).partition(",")[0] for chain in chains.classifiers}
+    nets = {net: name for net, name in NAMES.items() if name not in trained}
+    missing = [
+        f"{name}; {one.train('classifier', name=net, **{'classifier.net': net})}, then "
+        f"evaluate.classifiers=[{net}]"
+        for net, name in nets.items()
+    ]
     used = [(chain, "inverse") for chain in chains.seeds]
     used += [(chain, "classifier") for chain in chains.classifiers]
+    sizes = sorted({classifier_size(chain) for chain in chains.classifiers})
 
     def make() -> Tables:
         ours = own_runs(one.each(chains.seeds, "ours"), one.splits, one.device)
         classifiers = one.each(chains.classifiers, "classifiers")
         others = classifier_runs(classifiers, one.splits, one.device)
-        return [diagnosis_table(ours, others, **one.draws)]
+        return [diagnosis_table(ours, others, sizes, **one.draws)]
 
     return one.tables("table_3", used, {"folds": one.folds, **one.draws}, make, missing)
 
@@ -127,7 +155,12 @@ def table_3(one: Evaluation) -> Tables:
 def table_4(one: Evaluation) -> Tables:
     """Compare the captions with a captioner's."""
     chains = one.chains
-    missing = [] if chains.captioners else [f"a captioner; {one.train('captioner')}"]
+    trained = {captioner_row(chain) for chain in chains.captioners}
+    missing = [] if SCRATCH in trained else [f"{SCRATCH}; {one.train('captioner')}"]
+    if PRETRAINED not in trained:
+        weights = {"captioner.weights": "FILE"}
+        command = one.train("captioner", name="pretrained", **weights)
+        missing.append(f"{PRETRAINED}; {command}, then evaluate.captioners=[pretrained]")
     used = [(chain, "inverse") for chain in chains.seeds]
     used += [(chain, "captioner") for chain in chains.captioners]
 
@@ -146,10 +179,8 @@ def table_5(one: Evaluation) -> Tables:
     """Analyse an expert study, or a simulated one."""
     cfg, main = one.cfg, one.chains.main
     if cfg.evaluate.study is None and not main.has("classifier"):
-        one.store.console.print(
-            f"table_5 is left out: readers compare with saliency maps; {one.train('classifier')}"
-        )
-        return []
+        lacks = f"readers compare with saliency maps; {one.train('classifier')}"
+        return one.left_out("table_5", STUDY, lacks)
     used = [(main, stage) for stage in ESSENTIAL]
     used += [(main, "classifier")] if main.has("classifier") else []
 
@@ -177,9 +208,8 @@ def table_5(one: Evaluation) -> Tables:
     inputs = {"study": plain(cfg.study), "seed": cfg.seed, **one.search}
     try:
         return one.tables("table_5", used, inputs, make)
-    except UserError as error:
-        one.store.console.print(f"table_5 is left out: {error}")
-        return []
+    except DataError as error:
+        return one.left_out("table_5", STUDY, str(error))
 
 
 def counterfactuals(one: Evaluation) -> Tables:

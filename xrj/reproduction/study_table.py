@@ -18,6 +18,7 @@ from xrj.study.ratings import read_ratings
 from xrj.study.sample import describe, plan
 from xrj.study.simulate import Opinion, simulate
 
+STUDY = "Table 5: the expert study"
 NAMES = {"counterfactual": "Ours", "saliency": "Saliency maps"}
 
 
@@ -146,7 +147,7 @@ def study_table(analysis: Analysis) -> ResultTable:
     )
     return ResultTable(
         key="table_5",
-        title=f"Table 5: the expert study{', simulated readers' if analysis.simulated else ''}",
+        title=f"{STUDY}{', simulated readers' if analysis.simulated else ''}",
         columns=tuple(columns),
         rows=tuple(rows),
         note=(

@@ -11,6 +11,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from xrj.measures.captions import clean, score_captions
 from xrj.measures.corpus import MEASURES, CaptionCorpus
 
+KEYS = MEASURES[:6]
 HAND_MADE = [
     (["the heart is large"], [["the heart is enlarged now"]]),
     (["", ""], [["the lungs are clear"], ["no effusion"]]),
@@ -33,16 +34,16 @@ def theirs(said, true):
     bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
     rouge, _ = Rouge().compute_score(gts, res)
     cider, _ = Cider().compute_score(gts, res)
-    return dict(zip(MEASURES, [*bleu, rouge, cider], strict=True))
+    return dict(zip(KEYS, [*bleu, rouge, cider], strict=True))
 
 
 @pytest.mark.parametrize(("said", "true"), HAND_MADE)
 def test_hand_made_captions_score_as_by_pycocoevalcap(said, true):
     expected = theirs(said, true)
     ours = score_captions(said, true)
-    assert {key: getattr(ours, key) for key in MEASURES} == pytest.approx(expected)
+    assert {key: getattr(ours, key) for key in KEYS} == pytest.approx(expected)
     whole = CaptionCorpus(said, true).scores(np.arange(len(said)))
-    assert whole == pytest.approx(expected)
+    assert whole == pytest.approx({**expected, "cider_wide": expected["cider"]})
 
 
 @settings(max_examples=40, deadline=None)
@@ -54,7 +55,20 @@ def test_hand_made_captions_score_as_by_pycocoevalcap(said, true):
 def test_random_captions_score_as_by_pycocoevalcap(pairs):
     said, true = (list(column) for column in zip(*pairs, strict=True))
     whole = CaptionCorpus(said, true).scores(np.arange(len(said)))
-    assert whole == pytest.approx(theirs(said, true))
+    expected = theirs(said, true)
+    assert whole == pytest.approx({**expected, "cider_wide": expected["cider"]})
+
+
+def test_wider_frequencies_are_those_of_further_references_too():
+    """One image has no rare word by itself: CIDEr-D is 0 until other reports are known."""
+    said, true = ["the heart is large"], [["the heart is enlarged", "a large heart"]]
+    further = [["the lungs are clear", "no effusion"], ["the heart is normal"]]
+    found = CaptionCorpus(said, true, further).scores(np.array([0]))
+    assert found["cider"] == 0
+    gts = dict(enumerate([*true, *further]))
+    _, each = Cider().compute_score(gts, {0: said, 1: [""], 2: [""]})
+    assert found["cider_wide"] == pytest.approx(each[0])
+    assert each[0] > 0
 
 
 def test_a_resample_scores_as_the_captions_it_drew():

@@ -11,6 +11,7 @@ from xrj.evaluate.figure import Figure
 from xrj.evaluate.readings import Readings
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.evaluate.runs import Rows, Run, Scores, check_balance, deviation, over_runs
+from xrj.handover import StageExport
 from xrj.measures.agreement import contradicts_itself, says
 from xrj.measures.captions import clean, score_captions
 from xrj.measures.corpus import MEASURES as CORPUS_MEASURES
@@ -39,6 +40,7 @@ SCORES = (
     Column("meteor", "METEOR", better="high", least=0, most=1),
     Column("cider", "CIDEr-D", better="high", least=0),
     Column("deviation", "σ of CIDEr-D"),
+    Column("cider_wide", "CIDEr-D, wider frequencies", better="high", least=0),
 )
 WORDS = (
     Column("distinct", "Distinct captions", 1, percent=True),
@@ -75,7 +77,12 @@ class CaptionRun:
 
 
 def caption_run(
-    name: str, split: str, seed: int | None, readings: Readings, lexicon: FindingLexicon
+    name: str,
+    split: str,
+    seed: int | None,
+    readings: Readings,
+    lexicon: FindingLexicon,
+    background: Sequence[tuple[str, Sequence[str]]] = (),
 ) -> CaptionRun:
     """Score what a run says of the test split.
 
@@ -85,6 +92,7 @@ def caption_run(
         seed: Of its training.
         readings: Its decoded captions beside those of the reports.
         lexicon: What counts as a statement.
+        background: Label and captions of each training X-ray.
     """
     said = [clean(" ".join(words)) for _, words in readings.decoded]
     true = [[clean(" ".join(words)) for words in several] for several in readings.frame["captions"]]
@@ -93,7 +101,7 @@ def caption_run(
     consistent = _consistency(readings, lexicon)
     silent = np.isnan(consistent)
     known = _known(readings, lexicon)
-    bare = CaptionCorpus(said, true)
+    bare = CaptionCorpus(said, true, [texts for _, texts in background])
 
     def scores(rows: Rows) -> Scores:
         stating = consistent[rows][~silent[rows]]
@@ -111,6 +119,9 @@ def caption_run(
             for label, several in zip(readings.frame["label"], true, strict=True)
         ],
     )
+    labelled = CaptionCorpus(
+        *with_label, [[f"{label} {text}" for text in texts] for label, texts in background]
+    )
     with ThreadPoolExecutor() as pool:  # METEOR is a process of its own
         scored = [
             pool.submit(score_captions, *texts, meteor=True) for texts in ((said, true), with_label)
@@ -118,7 +129,7 @@ def caption_run(
     meteors = [future.result() for future in scored]
     return CaptionRun(
         bare=Run(name, split, seed, patients, scores, {"consistent": int((~silent).sum())}),
-        labelled=Run(name, split, seed, patients, CaptionCorpus(*with_label).scores),
+        labelled=Run(name, split, seed, patients, labelled.scores),
         meteor=(meteors[0].meteor, meteors[1].meteor),
         reason=meteors[0].meteor_reason,
         distinct=meteors[0].distinct / len(said),
@@ -145,6 +156,16 @@ def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
     return np.array(found)
 
 
+def _background(export: StageExport, splits: Splits) -> list[tuple[str, list[str]]]:
+    """Return label and captions of each training X-ray."""
+    images = splits.of(export).table.images
+    train = images.loc[images["split"] == "train", ["label", "captions"]]
+    return [
+        (label, [clean(" ".join(words)) for words in captions])
+        for label, captions in train.itertuples(index=False)
+    ]
+
+
 def own_caption_runs(
     chains: Iterable[Chain],
     selection: str,
@@ -161,6 +182,7 @@ def own_caption_runs(
             chain.seed("inverse"),
             read_chain(chain, selection, splits, device, beams),
             lexicon,
+            _background(chain.export("inverse"), splits),
         )
         for chain in chains
     ]
@@ -184,6 +206,7 @@ def captioner_runs(
             chain.seed("captioner"),
             read_captioner(chain, splits, device, beams),
             lexicon,
+            _background(chain.export("captioner"), splits),
         )
         found.setdefault(captioner_row(chain), []).append(run)
     return dict(sorted(found.items()))
@@ -236,7 +259,7 @@ def caption_tables(
     protocol = (
         "One caption an X-ray, by the same beam search in every row, against up to four of its "
         "report, by pycocoevalcap on words that are already tokenised; CIDEr-D takes document "
-        "frequencies from these references. "
+        "frequencies from these references, the wider ones from those of training, too. "
         "Means over the runs; intervals are 95 % bootstrap intervals over patients, METEOR has "
         "none, being an aggregate of the corpus."
         + "".join(f" METEOR is left out: {reason}." for reason in sorted(reasons))

@@ -98,6 +98,7 @@ class Found(PerXray):
         converged: Whether the search reached its end, (N,).
         seconds: See `Start`; so is the next.
         evaluations: Of a net, with or without its gradient.
+        tries: Starts that the search used, (N,); NaN where it has but one.
     """
 
     r: Tensor
@@ -105,6 +106,7 @@ class Found(PerXray):
     converged: NDArray[np.bool_]
     seconds: Floats
     evaluations: Floats
+    tries: Floats
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Counterfactuals(PerXray):
         converged: Whether the search reached its end, (N,).
         seconds: All that it takes from the X-ray to r' or x', (N,).
         evaluations: Of a net, with or without its gradient, (N,).
+        tries: See `Found`.
     """
 
     name: str
@@ -134,6 +137,7 @@ class Counterfactuals(PerXray):
     converged: NDArray[np.bool_]
     seconds: Floats
     evaluations: Floats
+    tries: Floats
 
 
 def encode(model: Justifiable, xrays: Xrays) -> Start:
@@ -192,6 +196,7 @@ def draw(model: Justifiable, name: str, start: Start, found: Found) -> Counterfa
         found.converged,
         start.seconds + found.seconds,
         start.evaluations + found.evaluations,
+        found.tries,
     )
 
 
@@ -203,4 +208,5 @@ def as_found(mappings: Sequence[MappingResult]) -> Found:
         np.array([mapping.converged for mapping in mappings]),
         np.array([mapping.seconds for mapping in mappings]),
         np.array([mapping.evaluations for mapping in mappings], np.float64),
+        np.array([mapping.tries for mapping in mappings], np.float64),
     )

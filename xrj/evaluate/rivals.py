@@ -82,6 +82,7 @@ def shift_latent(logits: Callable[[Tensor], Tensor], r: Tensor, certainty: float
         (highest > certainty).cpu().numpy(),
         np.full(len(r), (time.perf_counter() - began) / len(r)),
         count.double().numpy(),
+        np.full(len(r), np.nan),
     )
 
 
@@ -100,7 +101,8 @@ def step_at_random(
         certainties = model.label_logits(moved).softmax(dim=1).cpu().numpy()
     seconds = np.full(len(r), (time.perf_counter() - began) / len(r))
     reached = certainties[np.arange(len(r)), ours.targets] > certainty
-    return Found(moved, ours.targets, reached, seconds, np.ones(len(r)))
+    once = np.full(len(r), np.nan)
+    return Found(moved, ours.targets, reached, seconds, np.ones(len(r)), once)
 
 
 def change_pixels(
@@ -142,6 +144,7 @@ def change_pixels(
         found.converged,
         found.seconds,
         found.evaluations,
+        found.tries,
     )
 
 
@@ -174,6 +177,7 @@ def nearest_real(
         taken.labels == targets,
         np.full(count, (time.perf_counter() - began) / count),
         np.zeros(count),
+        np.full(count, np.nan),
     )
 
 
@@ -192,8 +196,8 @@ def true_counterfactual(
         large: And of `xrays.large`.
     """
     count = len(targets)
-    nothing = np.zeros(count)
+    nothing, once = np.zeros(count), np.full(count, np.nan)
     reached = np.ones(count, bool)
     return Counterfactuals(
-        name, targets, xrays.large, large, small, None, None, reached, nothing, nothing
+        name, targets, xrays.large, large, small, None, None, reached, nothing, nothing, once
     )

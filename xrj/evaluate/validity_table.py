@@ -27,6 +27,7 @@ VALIDITY = (
     Column("gain", "Gain of the oracle's certainty", 3, better="high", least=-1, most=1),
     Column("seconds", "Seconds", 3, better="low", least=0),
     Column("evaluations", "Evaluations", 0, better="low", least=0),
+    Column("tries", "Starts of the search", 2, better="low", least=1),
 )
 CHANGE = (
     Column("original_l1", "L1 to the X-ray", 3, least=0),
@@ -89,6 +90,7 @@ def _validity(bench: Bench, made: Counterfactuals) -> dict[str, Cell]:
             "found": mean(made.converged),
             "seconds": mean(made.seconds),
             "evaluations": mean(made.evaluations),
+            "tries": mean(made.tries),
         }
     if made.r_after is not None:
         cells["decoder"] = mean(bench.read(made.r_after) == targets)

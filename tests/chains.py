@@ -24,14 +24,14 @@ SIZES = [
 ]
 
 
-def write_chain(runs: Path, name: str, cache: Path) -> None:
+def write_chain(runs: Path, name: str, cache: Path, *changes: str) -> None:
     """Export every stage of an untrained chain on a small phantom."""
     register()
     exports = {}
     for stage in STAGES:
         overrides = [f"stage={stage}", f"name={name}", f"runs={runs}", f"data.cache_dir={cache}"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", [*overrides, *SIZES])
+            cfg = compose("train", [*overrides, *SIZES, *changes])
         data = build_data(cfg)
         if stage == "arae":
             data.prepare_data()

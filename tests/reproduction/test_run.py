@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from tests.chains import CONF
+from tests.chains import CONF, write_chain
 from xrj.config import STAGES, register
 from xrj.errors import ConfigError, HandoverError
 from xrj.evaluate import bench, generators
@@ -105,6 +105,43 @@ def test_an_interrupted_sweep_goes_on_at_its_next_point(runs, monkeypatch):
     sweep, rivals = read_results(runs / "tiny" / "evaluation" / "results.json")[::-1]
     assert (sweep.key, rivals.key) == ("noise_sweep", "table_2")
     assert {row.cells["runs"] for row in sweep.rows if "runs" in row.cells} == {"1"}
+
+
+@pytest.fixture
+def folds(runs, chain_runs):
+    """Two untrained chains of the same patients, split in two ways."""
+    write_chain(runs, "fold", chain_runs.parent / "cache", "data.split.seed=5")
+    log = runs / "tiny" / "inverse" / "logs" / "version_0" / "metrics.csv"
+    shutil.copytree(log.parents[1], runs / "fold" / "inverse" / "logs")
+    return runs
+
+
+def test_each_fold_is_measured_on_its_own_split(folds, monkeypatch):
+    several = [steps.table_2, steps.table_3, steps.table_4, steps.figure_2, steps.counterfactuals]
+    monkeypatch.setattr(run, "STEPS", several)
+    monkeypatch.setenv("PATH", "")
+    chosen = ["evaluate.seeds=[fold]", "evaluate.folds=true"]
+    evaluate(folds, *chosen)
+    tables = {
+        table.key: table for table in read_results(folds / "tiny" / "evaluation" / "results.json")
+    }
+    found = chains(folds, *chosen)
+    exports = [chain.export("inverse") for chain in found.seeds]
+    hashes = {export.info["split"] for export in exports}
+    assert len(hashes) == 2
+    for table in tables.values():
+        assert set(table.provenance.splits) == hashes
+    images = [Splits({}).of(export).table.images for export in exports]
+    tests = [frame[frame["split"] == "test"] for frame in images]
+    ours = tables["table_3"].row("Ours (label)").cells
+    assert ours["runs"] == "2"
+    assert ours["accuracy"].n == sum(map(len, tests))
+    assert ours["sensitivity"].n + ours["specificity"].n == ours["accuracy"].n
+    assert tables["table_4"].row("Ours (label)").cells["bleu4"].n == ours["accuracy"].n
+    names = [row.name for row in tables["table_2"].rows]
+    assert "p, paired over folds" in names
+    assert tables["figure_2"].row("All losses").cells["accuracy"].n == 2
+    assert "Means over 2 chains (tiny, fold)" in tables["cf"].note
 
 
 @pytest.mark.slow

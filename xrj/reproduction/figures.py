@@ -73,7 +73,7 @@ def drawn_figures(
 
 
 def _chosen(readings: Readings, seed: int) -> list[int]:
-    """Return rows of right diagnoses, labels in turn, and as many of wrong ones as there are."""
+    """Return rows of right diagnoses, labels in turn, then of wrong ones, up to half `SHOWN`."""
     order = balanced_rows(readings.targets, len(readings.targets), seed)
     right = readings.certainties.argmax(axis=1) == readings.targets
     wrong_rows = [row for row in order if not right[row]][: SHOWN // 2]

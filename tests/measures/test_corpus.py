@@ -8,7 +8,7 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from xrj.measures.captions import clean, score_captions
+from xrj.measures.captions import clean, corpus, score_captions
 from xrj.measures.corpus import MEASURES, CaptionCorpus
 
 KEYS = MEASURES[:6]
@@ -80,3 +80,52 @@ def test_a_resample_scores_as_the_captions_it_drew():
     expected = theirs([said[row] for row in rows], [true[row] for row in rows])
     for key in MEASURES[:5]:
         assert drawn[key] == pytest.approx(expected[key])
+
+
+TOKENISED = [
+    (
+        ["The\rheart  is\r\nNORMAL\x85\n", "(Mildly)\u2028enlarged ( heart )\u2029"],
+        [["the heart\u2028is normal", " Heart\n(size)\x85normal "], ["ENLARGED\r( heart )\n"]],
+        ["the heart is normal", "(mildly) enlarged ( heart )"],
+        [["the heart is normal", "heart (size) normal"], ["enlarged ( heart )"]],
+    ),
+    (
+        ["", " \r\n\u2028\x85", "lungs\rare clear"],
+        [["no effusion"], ["Normal\n", "\n"], ["Lungs are\n\nclear"]],
+        ["", "", "lungs are clear"],
+        [["no effusion"], ["normal", ""], ["lungs are clear"]],
+    ),
+    (
+        ["heart\u2028is not large", "heart is large"],
+        [["Heart is large", "heart is\rlarge"]] * 2,
+        ["heart is not large", "heart is large"],
+        [["heart is large", "heart is large"]] * 2,
+    ),
+    (
+        ["No\x85effusion <OOV>"],
+        [["no\neffusion or <oov>", "(none)"]],
+        ["no effusion <oov>"],
+        [["no effusion or <oov>", "(none)"]],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "said_words", "true_words"),
+    TOKENISED,
+    ids=["breaks and parentheses", "empty captions", "identical references", "one image"],
+)
+def test_raw_captions_score_as_their_words_by_pycocoevalcap(said, true, said_words, true_words):
+    res = {index: [text] for index, text in enumerate(said_words)}
+    gts = dict(enumerate(true_words))
+    assert corpus(said, true) == (gts, res)
+    bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
+    expected = {
+        **{f"bleu{order}": value for order, value in enumerate(bleu, start=1)},
+        "rouge_l": Rouge().compute_score(gts, res)[0],
+        "cider": Cider().compute_score(gts, res)[0],
+    }
+    scores = score_captions(said, true)
+    assert {key: getattr(scores, key) for key in expected} == pytest.approx(expected)
+    whole = CaptionCorpus(said, true).scores(np.arange(len(said)))
+    assert {key: whole[key] for key in expected} == pytest.approx(expected)

@@ -5,50 +5,18 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from tests.chains import CONF, write_chain
-from xrj.config import STAGES, register
+from tests.chains import write_chain
+from tests.reproduction.evaluating import chains, changed, configured, evaluate, rewrite
 from xrj.errors import ConfigError, HandoverError
 from xrj.evaluate import bench, generators
-from xrj.evaluate.chains import Chain, Splits
+from xrj.evaluate.chains import Splits
 from xrj.evaluate.generators import CEILING, FLOOR
 from xrj.evaluate.results import Column, ResultTable, Row
 from xrj.evaluate.results_page import read_results
-from xrj.files import read_json, sha256_json, write_json
 from xrj.justify.model import JustificationModel
 from xrj.reproduction import run, steps
-from xrj.reproduction.chains import Chains
 from xrj.tasks import run_task
-
-QUICK = [
-    "task=evaluate",
-    "name=tiny",
-    "device=cpu",
-    "mapping.tries=1",
-    "mapping.steps=2",
-    "refinement.steps=2",
-    "evaluate.resamples=100",
-    "evaluate.xrays=4",
-    "evaluate.critic={steps: 2, batch: 4, width: 2, draws: 2}",
-    "study.per_reader=4",
-    "study.shared=2",
-    "study.resamples=100",
-]
-
-
-def configured(runs, *overrides):
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("infer", [*QUICK, f"runs={runs}", *overrides])
-
-
-def evaluate(runs, *overrides):
-    run_task(configured(runs, *overrides))
-
-
-def chains(runs, *overrides):
-    return Chains.of(configured(runs, *overrides))
 
 
 @pytest.fixture(autouse=True)
@@ -60,22 +28,6 @@ def own_part(monkeypatch):
         return [ResultTable("cf", "Counterfactuals", (Column("x", "X"),), (Row("ours", cells),))]
 
     monkeypatch.setattr(steps, "counterfactual_tables", tables)
-
-
-@pytest.fixture
-def runs(chain_runs, tmp_path):
-    """Two untrained chains of one split, `tiny` and `tiny-1`, as a trained one leaves them."""
-    runs = tmp_path / "runs"
-    for name, seed in (("tiny", 0), ("tiny-1", 1)):
-        shutil.copytree(chain_runs / "tiny", runs / name)
-        for stage in STAGES:
-            folder = runs / name / stage
-            if folder.is_dir():
-                write_json(folder / "run.json", {"settings": {"seed": seed}})
-        log = runs / name / "inverse" / "logs" / "version_0" / "metrics.csv"
-        log.parent.mkdir(parents=True)
-        log.write_text("epoch,val/accuracy,val/diagnosis\n0,0.5,0.7\n1,0.6,0.6\n")
-    return runs
 
 
 def test_an_interrupted_sweep_goes_on_at_its_next_point(runs, monkeypatch):
@@ -256,62 +208,6 @@ def test_labels_that_are_not_the_phantoms_own_have_no_true_counterfactual(runs, 
     assert _bench(runs, monkeypatch).redraw is None
 
 
-def test_unknown_names_are_refused_in_one_line(runs):
-    roles = ("seeds", "paper", "classifiers", "captioners", "embeddings", "label_loss", "sweep")
-    for key in (*roles, "deviations"):
-        with pytest.raises(ConfigError) as refused:
-            evaluate(runs, f"evaluate.{key}=[nobody]")
-        message = str(refused.value)
-        assert message.startswith(f"evaluate.{key}: nobody: nothing was trained under this name")
-        assert "\n" not in message
-
-
-def test_a_pattern_stands_for_all_names_that_it_matches(runs):
-    (runs / "noise" / ".cache-0").mkdir(parents=True)
-    for seed, name in enumerate(("noise/normal50-0", "noise/normal50-1", "noise/uniform50-0")):
-        shutil.copytree(runs / "tiny", runs / name)
-        write_json(runs / name / "gan1" / "run.json", {"settings": {"seed": seed}})
-    found = chains(runs, "evaluate.seeds=[tiny*]", "evaluate.sweep=[noise/normal*,noise/*-0]")
-    assert [one.name for one in found.seeds] == ["tiny", "tiny-1"]
-    expected = ["noise/normal50-0", "noise/normal50-1", "noise/uniform50-0"]
-    assert [one.name for one in found.sweep] == expected
-    with pytest.raises(ConfigError) as refused:
-        chains(runs, "evaluate.seeds=[demo-*]")
-    assert str(refused.value).startswith("evaluate.seeds: demo-*: nothing in ")
-    for pattern in ("tiny**", "../*"):
-        with pytest.raises(ConfigError) as refused:
-            chains(runs, f"evaluate.seeds=['{pattern}']")
-        assert str(refused.value).startswith(f"evaluate.seeds: {pattern}: a pattern has")
-
-
-def test_a_chain_of_the_papers_preset_is_no_seed_of_the_default(runs):
-    for pattern in ("tiny*", "tiny-1"):
-        with pytest.raises(
-            ConfigError, match=r"evaluate\.paper: tiny-1: stands in evaluate\.seeds"
-        ):
-            chains(runs, f"evaluate.seeds=[{pattern}]", "evaluate.paper=[tiny-1]")
-
-
-@pytest.mark.parametrize("key", ["sweep", "embeddings"])
-def test_a_stage_on_anothers_autoencoder_finds_it_by_its_hash(runs, key):
-    shutil.rmtree(runs / "tiny-1" / "arae")
-    found = chains(runs, f"evaluate.{key}=[tiny-1]")
-    (one,) = getattr(found, key)
-    assert one.folders["arae"] == found.main.folders["arae"]
-    assert one.export("arae").hash == one.export("gan1").info["parents"]["arae"]
-    rewrite(runs / "tiny-1" / "gan1", parents={"arae": "b" * 64})
-    with pytest.raises(HandoverError) as refused:
-        chains(runs, f"evaluate.{key}=[tiny-1]")
-    assert str(refused.value).startswith(f"evaluate.{key}: tiny-1: its text autoencoder is not")
-
-
-def changed(runs, name, *stages, **settings):
-    """Copy stages of the chain `tiny` under another name, with other settings on record."""
-    for stage in stages:
-        shutil.copytree(runs / "tiny" / stage, runs / name / stage)
-        write_json(runs / name / stage / "run.json", {"settings": {"seed": 0, **settings}})
-
-
 def test_deviations_are_measured_from_their_first_change_on_and_kept(runs, capsys, monkeypatch):
     monkeypatch.setattr(run, "STEPS", [steps.deviations])
     monkeypatch.setenv("PATH", "")
@@ -371,47 +267,6 @@ def test_a_deviation_of_another_split_is_refused_with_folds_too(runs, monkeypatc
         evaluate(runs, "evaluate.folds=true", "evaluate.deviations=[dev/rate]")
 
 
-def test_deviations_that_make_no_chain_are_refused(runs):
-    changed(runs, "dev/alone", "gan1")
-    rewrite(runs / "dev/alone" / "gan1", version="another")
-    changed(runs, "dev/none", "classifier")
-    for name, said in {
-        "dev/alone": "has its own 'gan1' but no 'gan2' on it; run python train.py stage=gan2",
-        "dev/none": "holds none of arae, gan1, gan2, inverse; train one",
-        "tiny-1": "is the default that they are compared with",
-    }.items():
-        with pytest.raises(HandoverError) as refused:
-            chains(runs, "evaluate.seeds=[tiny-1]", f"evaluate.deviations=[{name}]")
-        assert str(refused.value).startswith(f"evaluate.deviations: {name}: {said}")
-
-
-def rewrite(export, **changes):
-    """Change what an export says of itself, and so its hash."""
-    path = export / "export" / "stage.json"
-    info = {name: value for name, value in read_json(path).items() if name != "hash"} | changes
-    write_json(path, info | {"hash": sha256_json(info)})
-
-
-def test_a_stage_on_an_autoencoder_that_was_trained_again_is_refused(runs):
-    rewrite(runs / "tiny-1" / "arae", version="another")
-    with pytest.raises(HandoverError) as refused:
-        evaluate(runs, "evaluate.seeds=[tiny-1]")
-    assert "stage 'gan1' was built on another 'arae'; remove" in str(refused.value)
-
-
-def test_chains_of_other_pictures_of_the_same_patients_are_read_from_their_own(runs):
-    """The margin is no part of the split, nor of the vocabulary."""
-    data = chains(runs).main.export("inverse").info["data"]
-    rewrite(runs / "tiny-1" / "inverse", data={**data, "margin": data["margin"] + 0.2})
-    splits = Splits({})
-    one, other = (
-        splits.images(Chain.named(runs, name, "", ["inverse"]).export("inverse"), "test", "small")
-        for name in ("tiny", "tiny-1")
-    )
-    assert one[0].shape == other[0].shape
-    assert (one[0] != other[0]).any()
-
-
 def test_a_held_study_must_be_of_the_chain_and_its_table_says_where_it_comes_from(
     runs, tmp_path, monkeypatch, capsys
 ):
@@ -427,19 +282,6 @@ def test_a_held_study_must_be_of_the_chain_and_its_table_says_where_it_comes_fro
     with pytest.raises(HandoverError) as refused:
         evaluate(runs, f"evaluate.study={held}")
     assert str(refused.value).startswith(f"evaluate.study={held}: was drawn from the chain tiny")
-
-
-def test_nothing_trained_is_refused_in_one_line(tmp_path):
-    with pytest.raises(HandoverError, match="stage 'arae' has not finished there; run python"):
-        evaluate(tmp_path)
-
-
-def test_mixed_splits_are_refused_in_one_line(runs):
-    rewrite(runs / "tiny-1" / "inverse", split="b" * 64)
-    with pytest.raises(HandoverError) as refused:
-        evaluate(runs, "evaluate.seeds=[tiny-1]")
-    assert str(refused.value).startswith("tiny and tiny-1: their splits differ")
-    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The rooms of the house: who may import whom, and what nobody may do."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,8 @@ ORDER = (
 )
 FRAMEWORKS = {"pytorch_lightning", "hydra", "omegaconf", "wandb"}
 WITHOUT_FRAMEWORKS = {"nets", "losses", "measures"}
+# In `justify`, the trained chain and the maps of its classifier; all else knows the protocol alone.
+WITH_NETS = {"model", "saliency"}
 
 PACKAGE = sorted((ROOT / "xrj").rglob("*.py"))
 SOURCES = [*PACKAGE, *(path for path in (ROOT / "train.py", ROOT / "infer.py") if path.exists())]
@@ -106,3 +110,17 @@ def test_nothing_unsafe(path):
         if name in {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}:
             assert "Safe" in keywords.get("Loader", ""), f"line {call.lineno}: {name}"
         assert name not in {"eval", "exec", "os.system"}, f"line {call.lineno}: {name}"
+
+
+def test_what_justifies_loads_no_net_and_no_framework():
+    """Nor does what it imports, and so on."""
+    modules = [f"xrj.justify.{path.stem}" for path in PACKAGE if path.parent.name == "justify"]
+    names = [name for name in modules if name.split(".")[-1] not in {*WITH_NETS, "__init__"}]
+    assert "xrj.justify.justification" in names
+    code = f"import sys, {', '.join(names)}; print(*sys.modules, sep='\\n')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(result.stdout.split())
+    assert "xrj.justify.justification" in loaded
+    assert not loaded & (FRAMEWORKS | {"lightning", "xrj.nets", "xrj.build", "xrj.handover"})

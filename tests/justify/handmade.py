@@ -10,8 +10,9 @@ from xrj.datamodules.images import resize
 from xrj.justify.evidence import CtrChange, Distance, Evidence, Vote
 from xrj.justify.justification import Justification, Reading, Step
 from xrj.justify.mapping import TERMS, MappingResult
+from xrj.justify.protocol import SaliencyMap
 from xrj.justify.refinement import Refinement
-from xrj.justify.saliency import METHODS, SaliencyMap
+from xrj.justify.saliency import METHODS
 
 LABELS = ("normal", "cardiomegaly")
 SMALL, LARGE = 32, 96

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from xrj.justify import saliency
-from xrj.justify.saliency import METHODS, SaliencyMap, attention, gradcam, integrated_gradients
+from xrj.justify.protocol import SaliencyMap
+from xrj.justify.saliency import METHODS, attention, gradcam, integrated_gradients
 from xrj.nets.zoo import Classifier
 
 LABELS = ("normal", "cardiomegaly", "other")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xrj.datamodules.images import UInt8, resize, to_tensor
-from xrj.justify.saliency import SaliencyMap
+from xrj.justify.protocol import SaliencyMap
 
 EMBEDDING, NOISE = 2, 3
 

@@ -12,7 +12,7 @@ from xrj.evaluate.bench import NO_TRUE, OURS, TRUE, Bench
 from xrj.evaluate.methods import Counterfactuals
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.evaluate.validity_table import NO_CLASSIFIER
-from xrj.justify.model import PART
+from xrj.justify.protocol import PART
 from xrj.justify.saliency import saliency_maps
 from xrj.measures.insertion import area, cout, pixel_order, transition
 from xrj.nets.zoo import Classifier

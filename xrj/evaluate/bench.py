@@ -39,7 +39,8 @@ from xrj.evaluate.rivals import (
     true_counterfactual,
 )
 from xrj.justify.justification import JustifySettings
-from xrj.justify.model import Justifiable, JustificationModel
+from xrj.justify.model import JustificationModel
+from xrj.justify.protocol import Justifiable
 from xrj.measures.statistics import bootstrap_over_groups
 from xrj.nets.zoo import Classifier
 from xrj.seeding import torch_generator

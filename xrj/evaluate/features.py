@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xrj.datamodules.images import UInt8, resize, to_tensor
-from xrj.justify.model import PART
+from xrj.justify.protocol import PART
 from xrj.nets.zoo import Classifier
 
 GRID = 8

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xrj.datamodules.images import UInt8
 from xrj.justify.mapping import MappingResult, MappingSettings, map_to_nearest
-from xrj.justify.model import Justifiable
+from xrj.justify.protocol import Justifiable
 from xrj.justify.reading import draw_pictures
 from xrj.justify.refinement import RefinementSettings, refine
 

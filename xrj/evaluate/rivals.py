@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from xrj.datamodules.images import UInt8
 from xrj.evaluate.methods import Counterfactuals, Found, Xrays, as_found
 from xrj.justify.mapping import MappingSettings, map_to_nearest
-from xrj.justify.model import Justifiable
+from xrj.justify.protocol import Justifiable
 from xrj.justify.reading import to_pictures
 from xrj.seeding import torch_generator
 

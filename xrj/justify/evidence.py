@@ -12,7 +12,7 @@ from xrj.justify.change import CtrChange as CtrChange
 from xrj.justify.change import Distance as Distance
 from xrj.justify.change import distances, unexplained_share, weigh_heart
 from xrj.justify.mapping import MappingResult
-from xrj.justify.model import PART, Justifiable
+from xrj.justify.protocol import PART, Justifiable
 
 CHANGED = 16
 """Grey levels, of 255, above which a pixel counts as changed."""

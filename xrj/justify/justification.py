@@ -21,7 +21,7 @@ from xrj.justify.evidence import (
     take_vote,
 )
 from xrj.justify.mapping import MappingResult, MappingSettings, map_to_nearest
-from xrj.justify.model import PART, Justifiable
+from xrj.justify.protocol import PART, Justifiable, SaliencyMap
 from xrj.justify.reading import Reading as Reading
 from xrj.justify.reading import Step as Step
 from xrj.justify.reading import (
@@ -31,7 +31,6 @@ from xrj.justify.reading import (
     walk,
 )
 from xrj.justify.refinement import Refinement, RefinementSettings, refine
-from xrj.justify.saliency import SaliencyMap
 from xrj.seeding import torch_generator
 
 

@@ -13,7 +13,6 @@ from xrj.datamodules.images import UInt8
 from xrj.errors import DataError
 from xrj.files import atomic_path
 from xrj.justify.justification import Files, Justification, Reading
-from xrj.justify.model import Justifiable
 from xrj.justify.page import (
     Album,
     Calibration,
@@ -22,6 +21,7 @@ from xrj.justify.page import (
     justification_page,
 )
 from xrj.justify.pictures import data_uri, difference_map, heat_map, png, strip, tile, webp
+from xrj.justify.protocol import Justifiable
 from xrj.justify.walk import animation, walk_frame
 
 JSON_NAME = "justification.json"

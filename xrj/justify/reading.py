@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xrj.datamodules.images import UInt8
-from xrj.justify.model import PART, Justifiable
+from xrj.justify.protocol import PART, Justifiable
 
 
 @dataclass(frozen=True)

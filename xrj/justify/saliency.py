@@ -1,14 +1,12 @@
 """The paper's rivals: saliency maps of a classifier, all as the same object (figure 4)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xrj.justify.protocol import SaliencyMap
 from xrj.nets.zoo import Classifier
 
 BASELINE = -1.0
@@ -19,23 +17,6 @@ BRIGHTEST = 0.99
 """Share of the pixels below full saliency; single ones would outshine a map of gradients."""
 FLAT = 1e-5
 """Share of its highest value within which a map is flat: nothing but rounding."""
-
-
-@dataclass(frozen=True)
-class SaliencyMap:
-    """Where a classifier looks.
-
-    Attributes:
-        method: One of `METHODS`.
-        title: For people.
-        target: The label that it explains; None: it explains none in particular.
-        values: (H, W) in [0, 1], the size of the image.
-    """
-
-    method: str
-    title: str
-    target: str | None
-    values: NDArray[np.float32]
 
 
 def saliency_maps(

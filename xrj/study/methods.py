@@ -8,7 +8,7 @@ from xrj.datamodules.images import UInt8
 from xrj.justify.evidence import Vote
 from xrj.justify.justification import Justification
 from xrj.justify.pictures import data_uri, difference_map, heat_map, png
-from xrj.justify.saliency import SaliencyMap
+from xrj.justify.protocol import SaliencyMap
 from xrj.web.server import environment
 
 COUNTERFACTUAL = "counterfactual"

@@ -21,10 +21,10 @@ from xrj.datamodules.decoding import anonymous_name, image_format
 from xrj.datamodules.images import UInt8, resize
 from xrj.errors import DataError
 from xrj.justify.justification import JustifySettings, justify_all
-from xrj.justify.model import Justifiable
 from xrj.justify.output import Rendered, render
 from xrj.justify.page import Calibration
 from xrj.justify.pictures import data_uri, png
+from xrj.justify.protocol import Justifiable
 from xrj.web.jobs import FullError, Job, Jobs
 from xrj.web.server import SILENT, environment, wants_json
 

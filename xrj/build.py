@@ -30,6 +30,8 @@ Exports = Mapping[str, StageExport]
 
 CHANNELS = 1
 """X-rays are grey."""
+TEACHER_WIDTH = 32
+"""Channels of the teachers' first layers: they diagnose as well as wider ones at 64 pixels."""
 
 
 def build_representation(dims: Mapping[str, Any]) -> Representation:
@@ -159,7 +161,9 @@ def _adversarial(
         "vocabulary": vocabulary,
         "milestones": _milestones(settings),
         "seed": cfg.seed,
-        **_pick(settings, "rate average condition_on_noise anchor locality code_noise"),
+        **_pick(
+            settings, "rate average condition_on_noise anchor locality code_noise augment teaching"
+        ),
     }
 
 
@@ -182,9 +186,17 @@ def _stage1(
         "channels": CHANNELS,
         "labels": len(data.label_names),
     }
+    teachers = {
+        "net": "Teachers",
+        "labels": len(data.label_names),
+        "width": TEACHER_WIDTH,
+        "size": cfg.dims.small,
+        "channels": CHANNELS,
+    }
     return {
         "generator": build_net(generator),
         "noise_encoder": build_net(reader) if settings["anchor"] else None,
+        "teachers": build_net(teachers) if settings["teaching"] else None,
         **_pick(settings, "divergence leak"),
         **shared,
     }
@@ -226,6 +238,7 @@ def _build_gan2(
         generator=build_net(generator),
         stage1=parents["gan1"].net("generator"),
         noise_encoder=_read_noise(parents["gan1"]) if settings["anchor"] else None,
+        teachers=_teachers(parents["gan1"]) if settings["teaching"] else None,
         consistency=settings["consistency"],
         **shared,
     )
@@ -239,6 +252,15 @@ def _read_noise(gan1: StageExport) -> NoiseEncoder:
             "X-rays; set gan2.anchor=0"
         )
     return encoder
+
+
+def _teachers(gan1: StageExport) -> nn.Module:
+    if "teachers" not in gan1.info["nets"]:
+        raise ConfigError(
+            f"gan2.teaching: {gan1.folder} was trained with gan1.teaching=0 and has no teachers; "
+            "set gan2.teaching=0"
+        )
+    return gan1.net("teachers")
 
 
 def noise_encoder(gan1: StageExport) -> NoiseEncoder | None:

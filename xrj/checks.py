@@ -56,7 +56,7 @@ _LEAST_OF_STAGE: Mapping[str, float] = {
     **dict.fromkeys(
         ("rate", "adversarial_rate", "against_rate", "vision_rate", "vision_from", "decay"), 0
     ),
-    **dict.fromkeys((*_SHARES, "residual_blocks"), 0),
+    **dict.fromkeys((*_SHARES, "residual_blocks", "augment", "teaching"), 0),
 }
 _MOST_OF_STAGE: Mapping[str, float] = dict.fromkeys(_SHARES, 1)
 

@@ -128,6 +128,8 @@ class GanConfig:
     anchor: float = MISSING
     locality: float = MISSING
     code_noise: float = MISSING
+    augment: float = MISSING
+    teaching: float = MISSING
     balance_labels: bool = MISSING
 
 

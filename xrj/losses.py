@@ -78,6 +78,16 @@ def generator_loss(fake: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
 
 
+def teaching_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of several classifiers (Odena et al. 2017, L_C).
+
+    Args:
+        logits: Of each classifier, (T, B, L).
+        labels: Label indices (B,).
+    """
+    return F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
+
+
 def diagnosis_loss(label_logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     """Return L_diagnosis of eq. 1: cross-entropy between label categories.
 

@@ -20,9 +20,13 @@ from xrj.modules.base import (
     set_rate,
     unique_parameters,
 )
+from xrj.nets.augment import augment
 from xrj.nets.noise import NoiseEncoder
 from xrj.nets.representation import Representation
 from xrj.seeding import torch_generator
+
+TAUGHT, GRAIN = 0.4, 0.05
+"""What teachers see of generated pictures: strength of `augment`, and the deviation of noise."""
 
 
 class AdversarialModule(StageModule):
@@ -53,6 +57,10 @@ class AdversarialModule(StageModule):
             the same noise, `losses.change`; 0 in the paper.
         code_noise: Standard deviation of the noise on the right captions' codes, as the decoder has
             it in stage `arae`: G is smooth between them, where M goes; 0 in the paper.
+        augment: Strength of the changes to all pictures that D sees, `nets.augment`; 0 in the paper.
+        teachers: Classifiers of small X-rays, or None.
+        teaching: With teachers, weight of their cross-entropy between what they see in generated
+            pictures and the label of the caption; 0 in the paper.
         average: Decay a step of the generator's exponential average.
         condition_on_noise: Show D the noise part of r, too (the letter of appendix A).
         seed: Seed of the validation noise.
@@ -74,6 +82,9 @@ class AdversarialModule(StageModule):
         anchor: float,
         locality: float,
         code_noise: float,
+        augment: float,
+        teachers: nn.Module | None,
+        teaching: float,
         average: float,
         condition_on_noise: bool,
         seed: int,
@@ -87,6 +98,7 @@ class AdversarialModule(StageModule):
         self.rate, self.milestones = rate, milestones
         self.noise_encoder, self.anchor, self.locality = noise_encoder, anchor, locality
         self.code_noise = code_noise
+        self.augment, self.teachers, self.teaching = augment, teachers, teaching
         self.condition_on_noise, self.seed = condition_on_noise, seed
         self.posterior: tuple[Tensor, Tensor] | None = None
         self.averaged = averaged(generator, average)
@@ -126,15 +138,23 @@ class AdversarialModule(StageModule):
 
     def constraints(self, fake: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the named terms that the generator's loss has beside the adversarial one."""
+        terms: dict[str, Tensor] = {}
+        if self.teachers is not None:
+            logits = self.teachers.eval()(self.roughened(fake))
+            terms["teaching"] = self.teaching * losses.teaching_loss(logits, batch["label"])
         if self.noise_encoder is None:
-            return {}
+            return terms
         image = batch["image"]
         half = len(image) // 2
-        terms = {"anchor": self.anchor * losses.mean_square(fake[half:], image[half:])}
+        terms["anchor"] = self.anchor * losses.mean_square(fake[half:], image[half:])
         if self.locality:
             told_otherwise, same = fake[:half], fake[half : 2 * half]
             terms["locality"] = self.locality * losses.change(told_otherwise, same.detach())
         return terms
+
+    def roughened(self, images: Tensor) -> Tensor:
+        """Return pictures as teachers see them: what a small change undoes convinces nobody."""
+        return augment(images, TAUGHT) + GRAIN * torch.randn_like(images)
 
     def generator_parameters(self) -> list[nn.Parameter]:
         """Return what the generator's optimiser moves."""
@@ -169,19 +189,21 @@ class AdversarialModule(StageModule):
         right_condition = self._condition(code, noise)
         other = self.sample_noise(len(image)) if self.condition_on_noise else noise
         wrong_condition = self._condition(wrong, other)
-        discriminator, generator = self.optimizer_list()
+        discriminator, generator = self.optimizer_list()[:2]
         judge: Any = self.discriminator
 
         fake = self.synthesise(self.generator, r, batch)
         with self.toggled_optimizer(discriminator):
-            features = judge.image(image)
+            features = judge.image(augment(image, self.augment))
             real_logit = judge.judge(features, right_condition)
-            fake_logit = judge(fake.detach(), right_condition)
+            fake_logit = judge(augment(fake.detach(), self.augment), right_condition)
             wrong_logit = judge.judge(features, wrong_condition)
             loss_d = losses.discriminator_loss(real_logit, fake_logit, wrong_logit)
             self.descend(discriminator, loss_d, shared=code.requires_grad)
         with self.toggled_optimizer(generator):
-            loss_g = losses.generator_loss(judge(fake, right_condition.detach()))
+            loss_g = losses.generator_loss(
+                judge(augment(fake, self.augment), right_condition.detach())
+            )
             terms = self.constraints(fake, batch)
             self.descend(generator, loss_g + sum(terms.values()))
         self.averaged.update_parameters(self.generator)

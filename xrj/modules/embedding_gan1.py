@@ -55,11 +55,8 @@ class EmbeddingGan1Module(Gan1Module):
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam for D and E, then for G and E, each with moments of its own."""
-        _, generator = super().configure_optimizers()
-        return [
-            adam(unique_parameters(self.discriminator, self.encoder), self.rate),
-            generator,
-        ]
+        _, *others = super().configure_optimizers()
+        return [adam(unique_parameters(self.discriminator, self.encoder), self.rate), *others]
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """Run one step of D and one of G, and follow E with its average."""

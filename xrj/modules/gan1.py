@@ -4,6 +4,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
 from xrj import losses
 from xrj.datamodules.datamodule import IUXRayDataModule
@@ -32,9 +33,38 @@ class Gan1Module(AdversarialModule):
         self.divergence, self.leak = divergence, leak
 
     def exports(self) -> dict[str, nn.Module]:
-        """Return the averaged generator, and the noise encoder for the next stages."""
+        """Return the averaged generator, and what the next stages need beside it."""
         nets = super().exports()
-        return nets if self.noise_encoder is None else {**nets, "noise_encoder": self.noise_encoder}
+        if self.noise_encoder is not None:
+            nets["noise_encoder"] = self.noise_encoder
+        if self.teachers is not None:
+            nets["teachers"] = self.teachers
+        return nets
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Adam for D and for G; with teachers AdamW, which classifiers learn with."""
+        optimizers = super().configure_optimizers()
+        if self.teachers is not None:
+            optimizers.append(AdamW(self.teachers.parameters(), lr=self.rate))
+        return optimizers
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """Run one step of the teachers on real X-rays, then one of D and one of G."""
+        if self.teachers is not None:
+            teacher = self.optimizer_list()[2]
+            with self.toggled_optimizer(teacher):
+                logits = self.teachers.train()(self.roughened(batch["image"]))
+                loss = losses.teaching_loss(logits, batch["label"])
+                self.descend(teacher, loss)
+            self.log("train/teachers", loss, on_step=False, on_epoch=True)
+        super().training_step(batch, batch_index)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Log also how often the teachers are right about real X-rays."""
+        super().validation_step(batch, batch_index)
+        if self.teachers is not None:
+            right = self.teachers(batch["image"]).argmax(dim=2) == batch["label"]
+            self.log("val/teachers", right.float().mean())
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         """Follow the noise of each label, over the batches of all ranks."""

@@ -21,7 +21,7 @@ class Gan2Module(AdversarialModule):
         **adversarial: As `AdversarialModule`.
     """
 
-    frozen = ("encoder", "stage1", "noise_encoder")
+    frozen = ("encoder", "stage1", "noise_encoder", "teachers")
 
     def __init__(self, *, stage1: nn.Module, consistency: float, **adversarial: Any) -> None:
         super().__init__(**adversarial)

@@ -41,6 +41,16 @@ class RefinementConfig:
 
 
 @dataclass
+class BlendConfig:
+    """The alternative on the X-ray; see `justify.on_xray.BlendSettings`."""
+
+    threshold: float = MISSING
+    smooth: float = MISSING
+    close: float = MISSING
+    feather: float = MISSING
+
+
+@dataclass
 class MovedDataConfig:
     """Where the data lie now, where that is not where the run recorded them."""
 
@@ -140,6 +150,7 @@ class InferConfig:
     data: MovedDataConfig = MISSING
     mapping: MappingConfig = MISSING
     refinement: RefinementConfig = MISSING
+    blend: BlendConfig = MISSING
     lexicon: dict[str, Any] = MISSING
     ctr_direction: dict[str, int] = MISSING
     serve: ServeConfig = MISSING

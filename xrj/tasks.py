@@ -30,6 +30,7 @@ from xrj.justify.evidence import EvidenceSettings
 from xrj.justify.justification import Justification, JustifySettings, justify_all
 from xrj.justify.mapping import MappingSettings
 from xrj.justify.model import JustificationModel
+from xrj.justify.on_xray import BlendSettings
 from xrj.justify.output import (
     PAGE_NAME,
     SUMMARY_NAME,
@@ -260,6 +261,7 @@ def justify_settings(cfg: DictConfig) -> JustifySettings:
     return JustifySettings(
         mapping=MappingSettings(**plain(cfg.mapping)),
         refinement=RefinementSettings(**plain(cfg.refinement)),
+        blend=BlendSettings(**plain(cfg.blend)),
         evidence=EvidenceSettings(plain(cfg.ctr_direction), cfg.unexplained),
         walk=cfg.walk,
         batch=cfg.batch,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xrj.datamodules.images import UInt8, resize, to_tensor
+from xrj.datamodules.images import Frame, UInt8, resize, to_tensor
 from xrj.justify.protocol import SaliencyMap
 
 EMBEDDING, NOISE = 2, 3
@@ -36,6 +36,9 @@ class Toy:
 
     def view(self, picture: UInt8, size: int) -> UInt8:
         return resize(picture, size)
+
+    def frame(self, shape: tuple[int, int]) -> Frame:
+        return Frame(0, 0, *shape)
 
     def to_images(self, pictures: UInt8) -> Tensor:
         return to_tensor(pictures)

@@ -1,5 +1,6 @@
 """X-ray files as uint8 arrays, and those arrays at a network's size."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -96,6 +97,24 @@ def prepare(image: UInt8, resolution: int, margin: float) -> UInt8:
         (resolution, resolution), 0 to 255.
     """
     return centre_crop(resize(image, margin_size(resolution, margin)), resolution)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The part of a picture that a model sees, in pixels of that picture."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+def frame(shape: tuple[int, int], resolution: int, margin: float) -> Frame:
+    """Return the part of a picture of this shape that `prepare` leaves."""
+    side = margin_size(resolution, margin)
+    start, kept = (side - resolution) // 2 / side, resolution / side
+    height, width = shape
+    return Frame(start * height, start * width, kept * height, kept * width)
 
 
 def to_tensor(images: UInt8 | torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 
 from xrj.datamodules.images import UInt8
@@ -56,6 +57,8 @@ class Evidence:
         decoder: Decoded from r'; agrees by construction where the mapping converged.
         reencoded: Decoded from I(G(r')).
         independent: A trained classifier on G(r') of stage II; None without one.
+        on_xray: Decoded from I of the alternative on the X-ray.
+        on_xray_independent: The classifier on it.
         to_original: G(r') of stage II against the X-ray.
         to_reconstruction: G(r') against G(r), both of stage II.
         embedding_distance: Euclidean, between the codes of r and r' on the decoder's scale.
@@ -72,6 +75,8 @@ class Evidence:
     decoder: Vote
     reencoded: Vote
     independent: Vote | None
+    on_xray: Vote
+    on_xray_independent: Vote | None
     to_original: Distance
     to_reconstruction: Distance
     embedding_distance: float
@@ -85,18 +90,16 @@ class Evidence:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
-        independent = self.independent
+        votes = {
+            "decoder": self.decoder,
+            "reencoded": self.reencoded,
+            "independent": self.independent,
+            "on_xray": self.on_xray,
+            "on_xray_independent": self.on_xray_independent,
+        }
         return {
-            "validity": {
-                "decoder": self.decoder.agrees,
-                "reencoded": self.reencoded.agrees,
-                "independent": independent and independent.agrees,
-            },
-            "certainty": {
-                "decoder": self.decoder.certainty,
-                "reencoded": self.reencoded.certainty,
-                "independent": independent and independent.certainty,
-            },
+            "validity": {judge: vote and vote.agrees for judge, vote in votes.items()},
+            "certainty": {judge: vote and vote.certainty for judge, vote in votes.items()},
             "distance": {
                 "original": asdict(self.to_original),
                 "reconstruction": asdict(self.to_reconstruction),
@@ -127,12 +130,14 @@ class Pictures:
         reconstructions: G(r).
         alternatives: G(r').
         small: G(r') at the smaller size, (B, h, w).
+        on_xrays: The alternatives on the X-rays, (H, W) each, of the X-rays' own sizes.
     """
 
     originals: UInt8
     reconstructions: UInt8
     alternatives: UInt8
     small: UInt8
+    on_xrays: Sequence[UInt8]
 
 
 def gather_evidence(
@@ -164,6 +169,7 @@ def gather_evidence(
             for before, after in zip(model.split(r), model.split(mapped), strict=True)
         ]
     independent = classify(model, pictures.alternatives)
+    on_xray, on_xray_independent = read_pictures(model, pictures.on_xrays)
     to_original = distances(pictures.originals, pictures.alternatives)
     to_reconstruction = distances(pictures.reconstructions, pictures.alternatives)
     unexplained = unexplained_share(pictures.originals, pictures.reconstructions)
@@ -179,6 +185,10 @@ def gather_evidence(
             independent=None
             if independent is None
             else take_vote(model.labels, independent[row], target),
+            on_xray=take_vote(model.labels, on_xray[row], target),
+            on_xray_independent=None
+            if on_xray_independent is None
+            else take_vote(model.labels, on_xray_independent[row], target),
             to_original=to_original[row],
             to_reconstruction=to_reconstruction[row],
             embedding_distance=moves[0][row],
@@ -201,6 +211,22 @@ def classify(model: Justifiable, pictures: UInt8) -> torch.Tensor | None:
     parts = [model.classify(part) for part in model.to_images(pictures).split(PART)]
     certain = [part for part in parts if part is not None]
     return torch.cat(certain) if certain else None
+
+
+@torch.no_grad()
+def read_pictures(
+    model: Justifiable, pictures: Sequence[UInt8]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return what a model and its classifier say of pictures of any sizes, as of new X-rays.
+
+    Returns:
+        Probabilities of the labels, (B, L) each; None without a classifier.
+    """
+    small, large = (
+        np.stack([model.view(picture, size) for picture in pictures]) for size in model.sizes
+    )
+    read = model.label_logits(model.encode(model.to_images(small))).softmax(dim=1)
+    return read, classify(model, large)
 
 
 def take_vote(labels: Sequence[str], probabilities: torch.Tensor, expected: str) -> Vote:
@@ -232,6 +258,17 @@ def _warnings(
         yield (
             f"An independent classifier reads the alternative picture as "
             f"{evidence.independent.label}, not {target}."
+        )
+    if not evidence.on_xray.agrees:
+        yield (
+            f"Drawn on the X-ray, the network reads the alternative as {evidence.on_xray.label}, "
+            f"not {target}."
+        )
+    second = evidence.on_xray_independent
+    if second is not None and not second.agrees:
+        yield (
+            f"Drawn on the X-ray, an independent classifier reads the alternative as "
+            f"{second.label}, not {target}."
         )
     if vote is not None and not vote.agrees:
         yield f"An independent classifier diagnoses this X-ray as {vote.label}."

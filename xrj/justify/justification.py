@@ -21,6 +21,7 @@ from xrj.justify.evidence import (
     take_vote,
 )
 from xrj.justify.mapping import MappingResult, MappingSettings, map_to_nearest
+from xrj.justify.on_xray import BlendSettings, OnXray, draw_on_xray
 from xrj.justify.protocol import PART, Justifiable, SaliencyMap
 from xrj.justify.reading import Reading as Reading
 from xrj.justify.reading import Step as Step
@@ -42,6 +43,7 @@ class JustifySettings:
         mapping: Of M.
         refinement: Of r, before M; none with 0 steps, nor for a model without noise part.
         evidence: What is checked.
+        blend: How the alternative is drawn on the X-ray.
         walk: Pictures from r to r', both ends included.
         batch: X-rays at once.
         saliency: Draw saliency maps, too, where there is a classifier.
@@ -50,6 +52,7 @@ class JustifySettings:
     mapping: MappingSettings
     refinement: RefinementSettings
     evidence: EvidenceSettings
+    blend: BlendSettings
     walk: int
     batch: int
     saliency: bool = True
@@ -62,12 +65,14 @@ class Files:
     Attributes:
         reconstruction: By size in pixels; so is the next.
         alternative: Of the counterfactual.
+        on_xray: The alternative on the X-ray, of the X-ray's size.
         walk: The animation from r to r'.
         saliency: One for each map.
     """
 
     reconstruction: Mapping[str, str]
     alternative: Mapping[str, str]
+    on_xray: str
     walk: str
     saliency: tuple[str, ...]
 
@@ -82,6 +87,7 @@ class Justification:
         found: Diagnosis, certainty and caption from r, and the reconstruction G(r); r is I(x) with
             its noise part refined.
         alternative: The same for r', the mapping to the nearest alternative diagnosis.
+        on_xray: The alternative on the X-ray itself.
         mapping: How r' was found.
         refinement: How r was found; None when it is I(x) as it stands.
         one_shot: Reconstruction before the refinement, (H, W); None without one.
@@ -96,6 +102,7 @@ class Justification:
     original: UInt8
     found: Reading
     alternative: Reading
+    on_xray: OnXray
     mapping: MappingResult
     refinement: Refinement | None
     one_shot: UInt8 | None
@@ -132,6 +139,11 @@ class Justification:
                 "caption": self.alternative.caption,
                 "certainty": self.alternative.certainty,
                 "xray": dict(files.alternative),
+                "on_xray": {
+                    "file": files.on_xray,
+                    "size": list(self.on_xray.picture.shape),
+                    "redrawn": self.on_xray.redrawn,
+                },
                 "converged": self.mapping.converged,
                 "tries": self.mapping.tries,
                 "evaluations": self.mapping.evaluations,
@@ -215,11 +227,23 @@ def _justify_batch(
             take_vote(model.labels, row, reading.diagnosis)
             for row, reading in zip(second, found, strict=True)
         ]
+    drawn = [
+        draw_on_xray(
+            image,
+            model.frame(image.shape),
+            originals[row],
+            found[row].large,
+            alternatives[row].large,
+            settings.blend,
+        )
+        for row, image in enumerate(images)
+    ]
     pictures = Pictures(
         originals,
         np.stack([reading.large for reading in found]),
         np.stack([reading.large for reading in alternatives]),
         np.stack([reading.small for reading in alternatives]),
+        [one.picture for one in drawn],
     )
     evidence = gather_evidence(model, r, mappings, pictures, votes, settings.evidence)
     saliency: Sequence[tuple[SaliencyMap, ...]] = [()] * len(images)
@@ -238,6 +262,7 @@ def _justify_batch(
             original=originals[row],
             found=found[row],
             alternative=alternatives[row],
+            on_xray=drawn[row],
             mapping=mappings[row],
             refinement=refinements[row],
             one_shot=one_shots[row],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xrj.build import build_representation
-from xrj.datamodules.images import UInt8, prepare, to_tensor
+from xrj.datamodules.images import Frame, UInt8, frame, prepare, to_tensor
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.handover import StageExport, check_fit, load_export
 from xrj.justify.protocol import SaliencyMap
@@ -129,6 +129,10 @@ class JustificationModel:
     def view(self, image: UInt8, resolution: int) -> UInt8:
         """Return an X-ray (H, W) as the nets see it: resized and cut as in validation."""
         return prepare(image, resolution, self.exports["gan1"].info["data"]["margin"])
+
+    def frame(self, shape: tuple[int, int]) -> Frame:
+        """Return the part of an X-ray of this shape that the nets see."""
+        return frame(shape, self.sizes[1], self.exports["gan1"].info["data"]["margin"])
 
     def to_images(self, pictures: UInt8) -> Tensor:
         """Return pictures (B, H, W) as images."""

@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xrj.datamodules.images import UInt8
+from xrj.datamodules.images import Frame, UInt8
 
 Plane = NDArray[np.float32]
+DETAIL = 4.0
+"""Times its median that detail finer than the model's pixels may reach where the X-ray is redrawn:
+grain stays, the borders of what was there go."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class OnXray:
     Attributes:
         picture: (H, W), 0 to 255, of the X-ray's own size.
         mask: How much of each pixel is drawn, (S, S) in [0, 1], of what the model sees.
-        redrawn: Share of the X-ray's pixels that are not its own.
+        redrawn: Share of the X-ray that is drawn, each pixel counted as much as it is.
     """
 
     picture: UInt8
@@ -48,22 +51,12 @@ class OnXray:
     redrawn: float
 
 
-@dataclass(frozen=True)
-class Frame:
-    """The part of a picture that a model sees, in pixels of that picture."""
-
-    top: float
-    left: float
-    height: float
-    width: float
-
-
 def draw_on_xray(
     xray: UInt8, frame: Frame, seen: UInt8, before: UInt8, after: UInt8, settings: BlendSettings
 ) -> OnXray:
     """Draw on an X-ray what changes between two generated pictures.
 
-    The change is added to the X-ray as it is, so detail that is finer than the generated pictures'
+    The change is added to the X-ray as it is, so grain that is finer than the generated pictures'
     pixels stays, and outside the region every pixel is the X-ray's own.
 
     Args:
@@ -76,9 +69,21 @@ def draw_on_xray(
     """
     mask = change_mask(before, after, settings)
     drawn = after + fill(seen.astype(np.float32) - after, mask)
-    change = mask * (drawn - seen)
-    picture, touched = _add(xray, frame, change, mask)
-    return OnXray(picture, mask, touched)
+    picture = xray.copy()
+    place = _Place.around(mask, frame, xray.shape)
+    if place is None:
+        return OnXray(picture, mask, 0.0)
+    part = picture[place.rows, place.columns]
+    share, seen_there = place.enlarge(mask), place.enlarge(seen.astype(np.float32))
+    detail = part - seen_there
+    limit = DETAIL * float(np.median(np.abs(detail[share > 0.5]))) if (share > 0.5).any() else 0.0
+    change = place.enlarge(mask * (drawn - seen)) + share * (
+        np.clip(detail, -limit, limit) - detail
+    )
+    changed = np.where(share > 0, np.clip(np.rint(part + change), 0, 255), part).astype(np.uint8)
+    redrawn = float(share.sum()) / xray.size
+    picture[place.rows, place.columns] = changed
+    return OnXray(picture, mask, redrawn)
 
 
 def change_mask(before: UInt8, after: UInt8, settings: BlendSettings) -> Plane:
@@ -119,33 +124,45 @@ def fill(values: Plane, mask: Plane) -> Plane:
     return filled
 
 
-def _add(xray: UInt8, frame: Frame, change: Plane, mask: Plane) -> tuple[UInt8, float]:
-    """Add a change (S, S) of the frame to the X-ray; return it and the share that is touched."""
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-    picture = xray.copy()
-    if not len(rows):
-        return picture, 0.0
-    side = mask.shape[0]
-    scale = (frame.height / side, frame.width / side)
-    top = max(int(frame.top + (rows[0] - 1) * scale[0]), 0)
-    bottom = min(int(np.ceil(frame.top + (rows[-1] + 2) * scale[0])), xray.shape[0])
-    left = max(int(frame.left + (columns[0] - 1) * scale[1]), 0)
-    right = min(int(np.ceil(frame.left + (columns[-1] + 2) * scale[1])), xray.shape[1])
-    # From a pixel of the X-ray to its place in the frame, pixel centres at halves.
-    back = np.array(
-        [
-            [1 / scale[1], 0, (left + 0.5 - frame.left) / scale[1] - 0.5],
-            [0, 1 / scale[0], (top + 0.5 - frame.top) / scale[0] - 0.5],
-        ]
-    )
-    size = (right - left, bottom - top)
-    kind = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    enlarged = cv2.warpAffine(change, back, size, flags=kind, borderMode=cv2.BORDER_CONSTANT)
-    part = picture[top:bottom, left:right]
-    drawn = cv2.add(part, enlarged, dtype=cv2.CV_8U)
-    touched = float((drawn != part).sum()) / xray.size
-    picture[top:bottom, left:right] = drawn
-    return picture, touched
+@dataclass(frozen=True)
+class _Place:
+    """The part of an X-ray around a mask, and the way there from the frame's (S, S) pixels."""
+
+    rows: slice
+    columns: slice
+    back: NDArray[np.float64]
+
+    @classmethod
+    def around(cls, mask: Plane, frame: Frame, shape: tuple[int, ...]) -> "_Place | None":
+        """Return the part that a mask touches; None where it is empty."""
+        sides, scales = [], []
+        for axis, start, length, end in (
+            (1, frame.top, frame.height, shape[0]),
+            (0, frame.left, frame.width, shape[1]),
+        ):
+            touched = mask.any(axis=axis).nonzero()[0]
+            if not len(touched):
+                return None
+            scale = length / len(mask)
+            first = max(int(start + (touched[0] - 1) * scale), 0)
+            last = min(int(np.ceil(start + (touched[-1] + 2) * scale)), end)
+            sides.append(slice(first, last))
+            # From a pixel of the X-ray to its place in the frame, centres at halves.
+            scales.append((1 / scale, (first + 0.5 - start) / scale - 0.5))
+        (down, top), (across, left) = scales
+        return cls(*sides, np.array([[across, 0, left], [0, down, top]]))
+
+    def enlarge(self, plane: Plane) -> Plane:
+        """Return a plane of the frame, (S, S), at the part's pixels."""
+        size = (self.columns.stop - self.columns.start, self.rows.stop - self.rows.start)
+        enlarged: Plane = cv2.warpAffine(
+            plane,
+            self.back,
+            size,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return enlarged
 
 
 def _blur(plane: Plane, deviation: float) -> Plane:

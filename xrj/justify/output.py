@@ -26,6 +26,7 @@ from xrj.justify.walk import animation, walk_frame
 
 JSON_NAME = "justification.json"
 PAGE_NAME = "justification.html"
+ON_XRAY_NAME = "alternative_on_xray.png"
 STRIP_NAME = "strip.webp"
 INDEX_NAME = "index.html"
 SUMMARY_NAME = "summary.json"
@@ -109,6 +110,10 @@ def render(
         "original.png": png(original, "the X-ray as the network saw it"),
         **reconstructions,
         **alternatives,
+        ON_XRAY_NAME: png(
+            justification.on_xray.picture,
+            f"the X-ray with what would change under {target} drawn on it; partly {GENERATED}",
+        ),
         "difference.png": png(
             difference.picture, f"alternative minus reconstruction over the X-ray: {colours}"
         ),
@@ -126,6 +131,7 @@ def render(
     files = Files(
         reconstruction=_by_size(model, reconstructions),
         alternative=_by_size(model, alternatives),
+        on_xray=ON_XRAY_NAME,
         walk="walk.webp",
         saliency=tuple(maps),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xrj.datamodules.images import UInt8
+from xrj.datamodules.images import Frame, UInt8
 
 PART = 8
 """Images of the larger size that nets work on at once; of the smaller size, whole batches."""
@@ -54,6 +54,9 @@ class Justifiable(Protocol):
 
     def view(self, picture: UInt8, size: int) -> UInt8:
         """Return a picture of any shape as the model sees it, (size, size)."""
+
+    def frame(self, shape: tuple[int, int]) -> Frame:
+        """Return the part of a picture of this shape, (H, W), that `view` shows."""
 
     def encode(self, images: Tensor) -> Tensor:
         """Return r of images of the smaller size."""

@@ -57,7 +57,8 @@ class AdversarialModule(StageModule):
             the same noise, `losses.change`; 0 in the paper.
         code_noise: Standard deviation of the noise on the right captions' codes, as the decoder has
             it in stage `arae`: G is smooth between them, where M goes; 0 in the paper.
-        augment: Strength of the changes to all pictures that D sees, `nets.augment`; 0 in the paper.
+        augment: Strength of the changes to the pictures that D sees, `nets.augment`; 0 in the
+            paper.
         teachers: Classifiers of small X-rays, or None.
         teaching: With teachers, weight of their cross-entropy between what they see in generated
             pictures and the label of the caption; 0 in the paper.

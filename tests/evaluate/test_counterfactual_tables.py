@@ -21,6 +21,7 @@ from xrj.evaluate.validity_table import change_table, validity_table
 from xrj.justify.change import CtrChange
 from xrj.justify.evidence import EvidenceSettings
 from xrj.justify.justification import JustifySettings
+from xrj.justify.on_xray import BlendSettings
 from xrj.justify.refinement import RefinementSettings
 from xrj.nets.zoo import Classifier
 
@@ -30,6 +31,7 @@ def settings(steps):
         mapping=mapping_settings(tries=2),
         refinement=RefinementSettings(steps=steps, noise_weight=0.003),
         evidence=EvidenceSettings({"left": 1, "right": -1}, unexplained=0.5),
+        blend=BlendSettings(threshold=8.0, smooth=0.02, close=0.06, feather=0.04),
         walk=2,
         batch=4,
     )

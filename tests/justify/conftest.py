@@ -8,7 +8,10 @@ from tests.chains import CONF, mapping_settings
 from xrj.justify.evidence import EvidenceSettings
 from xrj.justify.justification import JustifySettings, justify
 from xrj.justify.model import STAGES, JustificationModel
+from xrj.justify.on_xray import BlendSettings
 from xrj.justify.refinement import RefinementSettings
+
+BLEND = BlendSettings(threshold=8.0, smooth=0.02, close=0.06, feather=0.04)
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +32,7 @@ def settings():
         mapping=mapping_settings(tries=2),
         refinement=RefinementSettings(**refinement | {"steps": 3}),
         evidence=EvidenceSettings({"cardiomegaly": 1, "normal": -1}, unexplained=0.5),
+        blend=BLEND,
         walk=4,
         batch=4,
     )

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from xrj.datamodules.images import resize
+from xrj.datamodules.images import Frame, resize
 from xrj.justify.evidence import CtrChange, Distance, Evidence, Vote
 from xrj.justify.justification import Justification, Reading, Step
 from xrj.justify.mapping import TERMS, MappingResult
+from xrj.justify.on_xray import OnXray
 from xrj.justify.protocol import SaliencyMap
 from xrj.justify.refinement import Refinement
 from xrj.justify.saliency import METHODS
@@ -31,6 +32,12 @@ class Named:
             "split": "c" * 64,
         }
     )
+
+    def view(self, picture, size):
+        return resize(picture, size)
+
+    def frame(self, shape):
+        return Frame(0, 0, *shape)
 
 
 def chest(heart, size=LARGE):
@@ -68,6 +75,8 @@ def made_evidence(**changes):
         "decoder": vote(0.98, "cardiomegaly"),
         "reencoded": vote(0.93, "cardiomegaly"),
         "independent": vote(0.88, "cardiomegaly"),
+        "on_xray": vote(0.9, "cardiomegaly"),
+        "on_xray_independent": vote(0.86, "cardiomegaly"),
         "to_original": Distance(0.09, 0.031, 0.71),
         "to_reconstruction": Distance(0.03, 0.012, 0.93),
         "embedding_distance": 0.61,
@@ -91,9 +100,11 @@ def made(image="folder/patient.png", **changes):
     rows = np.linspace(0, 1, LARGE, dtype=np.float32)
     parts = {
         "image": image,
+        "xray": chest(0.31),
         "original": chest(0.31),
         "found": found,
         "alternative": alternative,
+        "on_xray": OnXray(chest(0.45), (chest(0.45) != chest(0.31)).astype(np.float32), 0.12),
         "mapping": made_mapping(),
         "refinement": Refinement(0.051, 0.012, 24, 0.2, torch.zeros(1, 6)),
         "one_shot": chest(0.33),

@@ -133,7 +133,7 @@ def gathered(chests, *, reencoded=0.9, independent=0.9, before=0, after=1, origi
         Judges(reencoded, independent),
         torch.tensor([[0.1]]),
         [mapping],
-        Pictures(*pictures, small=np.stack([resize(chests[after], 64)])),
+        Pictures(*pictures, np.stack([resize(chests[after], 64)]), on_xrays=[chests[after]]),
         [parts.pop("second", vote(0.1, "normal"))],
         replace(SETTINGS, **parts),
     )
@@ -165,8 +165,14 @@ OUTSIDE = 2
 FAILURES = {
     "not converged": ({"map": {"converged": False}}, "found no picture"),
     "decoder": ({"decoded": 0.2}, "found no picture"),
-    "reencoded": ({"reencoded": 0.3}, "Read anew by the network, the alternative picture is norm"),
-    "independent": ({"independent": 0.2}, "classifier reads the alternative picture as normal"),
+    "reencoded": (
+        {"reencoded": 0.3},
+        "Read anew by the network, the alternative redrawn and on the X-ray is normal",
+    ),
+    "independent": (
+        {"independent": 0.2},
+        "by an independent classifier, the alternative redrawn and on the X-ray",
+    ),
     "second opinion": ({"second": vote(0.8, "normal")}, "diagnoses this X-ray as cardiomegaly"),
     "shrinking heart": ({"before": 1, "after": 0, "original": 1}, "does not change as cardiomeg"),
     "outside": ({"after": OUTSIDE}, "lies outside the heart"),

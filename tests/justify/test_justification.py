@@ -22,6 +22,7 @@ FILES = Files(
         kind: {str(size): f"{kind}_{size}.png" for size in (SMALL, LARGE)}
         for kind in ("reconstruction", "alternative")
     },
+    on_xray="alternative_on_xray.png",
     walk="walk.webp",
     saliency=(),
 )
@@ -35,8 +36,8 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
     ]
     assert set(record["refinement"]) == {"error_before", "error_after", "evaluations", "seconds"}
     assert list(record["alternative"]) == [
-        *("diagnosis", "caption", "certainty", "xray", "converged", "tries", "evaluations"),
-        *("seconds", "loss"),
+        *("diagnosis", "caption", "certainty", "xray", "on_xray", "converged", "tries"),
+        *("evaluations", "seconds", "loss"),
     ]
     assert set(record["alternative"]["loss"]) == {
         *("alt_diagnosis", "img_similarity", "emb_similarity")

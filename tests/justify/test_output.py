@@ -26,7 +26,13 @@ FILES = [
         for kind in ("alternative", "reconstruction")
         for size in (SMALL, LARGE)
     ),
-    *("difference.png", "difference_original.png", "original.png", f"one_shot_{LARGE}.png"),
+    *(
+        "alternative_on_xray.png",
+        "difference.png",
+        "difference_original.png",
+        "original.png",
+        f"one_shot_{LARGE}.png",
+    ),
     *("justification.html", "justification.json", "strip.webp", "walk.webp"),
     *("saliency_attention_abstract.webp", "saliency_attention_intermediate.webp"),
     *("saliency_gradcam.webp", "saliency_integrated_gradients.webp"),
@@ -51,6 +57,7 @@ def test_a_folder_holds_the_record_the_page_and_every_picture_that_they_name(tmp
     named = [
         *record["reconstruction"].values(),
         *record["alternative"]["xray"].values(),
+        record["alternative"]["on_xray"]["file"],
         *(one["file"] for one in record["saliency"]),
         record["walk"]["file"],
     ]
@@ -90,7 +97,7 @@ def test_links_of_the_index_lead_to_files(tmp_path):
     sheets = [write(tmp_path / name, image=name) for name in (NASTY, "plain")]
     page = Page(write_index(tmp_path, index_page("Title", sheets)).read_text("utf-8"))
     addresses = [link["href"] for link in page.all("a")] + [img["src"] for img in page.all("img")]
-    assert len(addresses) == 2 + 4
+    assert len(addresses) == 2 * 2 + 4
     assert all((tmp_path / unquote(address)).is_file() for address in addresses)
 
 

@@ -36,7 +36,7 @@ def test_a_page_needs_nothing_from_outside(kind):
     text = text_of(kind)
     page = Page(text)
     assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
-    assert not re.search(r"https?:|url\(|@import|@font-face", text)
+    assert not re.search(r"https?:|url\((?!#)|@import|@font-face", text)
     addresses = [image["src"] for image in page.all("img")]
     addresses += [source["srcset"] for source in page.all("source")]
     start = ("data:image/png;base64,", "data:image/webp;base64,")
@@ -76,7 +76,8 @@ def test_a_page_has_its_landmarks_headings_and_alternatives(kind):
     for section in page.all("section"):
         assert section["aria-labelledby"] in ids
     images = [image["alt"] for image in page.all("img")]
-    thumbnails = len(made().walk) if kind == "justification" else 0  # their labels name them
+    # Labels name the thumbnails, and the outline lies over a picture with a name.
+    thumbnails = len(made().walk) + 1 if kind == "justification" else 0
     assert sum(not alt for alt in images) == thumbnails
     assert all(len(alt) > 10 for alt in images if alt)
 
@@ -85,7 +86,7 @@ def test_a_page_has_its_landmarks_headings_and_alternatives(kind):
 def test_a_nasty_file_name_stays_text(kind):
     page = Page(text_of(kind))
     assert NASTY in page.words
-    assert len(page.all("script")) == (kind == "index")
+    assert len(page.all("script")) == 1
 
 
 def test_the_page_stays_small_at_full_size():

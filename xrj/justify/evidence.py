@@ -249,27 +249,15 @@ def _warnings(
             f"The search found no picture that the network reads as {target}; this one comes "
             "closest."
         )
-    if not evidence.reencoded.agrees:
-        yield (
-            f"Read anew by the network, the alternative picture is {evidence.reencoded.label}, "
-            f"not {target}."
-        )
-    if evidence.independent is not None and not evidence.independent.agrees:
-        yield (
-            f"An independent classifier reads the alternative picture as "
-            f"{evidence.independent.label}, not {target}."
-        )
-    if not evidence.on_xray.agrees:
-        yield (
-            f"Drawn on the X-ray, the network reads the alternative as {evidence.on_xray.label}, "
-            f"not {target}."
-        )
-    second = evidence.on_xray_independent
-    if second is not None and not second.agrees:
-        yield (
-            f"Drawn on the X-ray, an independent classifier reads the alternative as "
-            f"{second.label}, not {target}."
-        )
+    for judge, redrawn, on_xray in (
+        ("Read anew by the network", evidence.reencoded, evidence.on_xray),
+        ("Read by an independent classifier", evidence.independent, evidence.on_xray_independent),
+    ):
+        pictures = {"redrawn": redrawn, "on the X-ray": on_xray}
+        failed = {name: one for name, one in pictures.items() if one and not one.agrees}
+        if failed:
+            seen = " and ".join(sorted({one.label for one in failed.values()}))
+            yield f"{judge}, the alternative {' and '.join(failed)} is {seen}, not {target}."
     if vote is not None and not vote.agrees:
         yield f"An independent classifier diagnoses this X-ray as {vote.label}."
     ctr = evidence.ctr

@@ -83,6 +83,7 @@ class Justification:
 
     Attributes:
         image: File of the X-ray, as it was named.
+        xray: The X-ray, (H, W), as it was given.
         original: The X-ray as the nets see it, at the size of stage II.
         found: Diagnosis, certainty and caption from r, and the reconstruction G(r); r is I(x) with
             its noise part refined.
@@ -99,6 +100,7 @@ class Justification:
     """
 
     image: str
+    xray: UInt8
     original: UInt8
     found: Reading
     alternative: Reading
@@ -259,6 +261,7 @@ def _justify_batch(
     return [
         Justification(
             image=name,
+            xray=images[row],
             original=originals[row],
             found=found[row],
             alternative=alternatives[row],

@@ -20,7 +20,7 @@ from xrj.justify.page import (
     justification_context,
     justification_page,
 )
-from xrj.justify.pictures import data_uri, difference_map, heat_map, png, strip, tile, webp
+from xrj.justify.pictures import data_uri, difference_map, heat_map, outline, png, strip, tile, webp
 from xrj.justify.protocol import Justifiable
 from xrj.justify.walk import animation, walk_frame
 
@@ -137,7 +137,12 @@ def render(
     )
     sheet = Sheet(folder=folder, record=justification.to_json(model, files), truth=truth)
     large = str(model.sizes[1])
+    drawn = justification.on_xray
+    shown = model.view(drawn.picture, model.sizes[1])
     album = Album(
+        xray=data_uri(webp(justification.xray)),
+        on_xray=data_uri(webp(drawn.picture)),
+        region=data_uri(outline(drawn.mask, model.frame(drawn.picture.shape), drawn.picture.shape)),
         original=data_uri(pictures["original.png"]),
         reconstruction=data_uri(pictures[files.reconstruction[large]]),
         alternative=data_uri(pictures[files.alternative[large]]),
@@ -156,7 +161,7 @@ def render(
         context,
         {
             **pictures,
-            STRIP_NAME: webp(strip([original, found, other, difference.picture])),
+            STRIP_NAME: webp(strip([original, shown, other, difference.picture])),
             JSON_NAME: f"{text}\n".encode(),
             PAGE_NAME: justification_page(context).encode(),
         },

@@ -1,8 +1,9 @@
 """The pages: one justification, and an index of several.
 
-A justification's page holds all that it shows and has no script. The index shows small pictures out
-of the justifications' folders, and its only script sorts and filters: in CSS alone, sorting would
-change what is seen and leave the order in which keyboard and screen reader go through the page.
+A justification's page holds all that it shows; its only script lets a reader look closely, and
+without it the pictures stand side by side. The index shows small pictures out of the
+justifications' folders, and its only script sorts and filters: in CSS alone, sorting would change
+what is seen and leave the order in which keyboard and screen reader go through the page.
 Both pages carry a policy under which a browser loads and runs nothing else.
 """
 
@@ -61,7 +62,10 @@ class Album:
     """The pictures of a justification's page, as data URIs.
 
     Attributes:
-        original: The X-ray.
+        xray: The X-ray at its own size.
+        on_xray: The alternative on it.
+        region: Outline of what is drawn, on nothing.
+        original: The X-ray as the model sees it.
         reconstruction: G(r) of stage II.
         alternative: G(r') of stage II.
         difference: G(r') - G(r) over the X-ray.
@@ -73,6 +77,9 @@ class Album:
         saliency: One for each map of the record.
     """
 
+    xray: str
+    on_xray: str
+    region: str
     original: str
     reconstruction: str
     alternative: str
@@ -130,7 +137,8 @@ def justification_context(
         "album": album,
         "calibration": calibration,
         "groups": checklist(sheet.record),
-        "policy": _policy("data:"),
+        "policy": _policy("data:", VIEWER),
+        "script": Markup(VIEWER),  # noqa: S704  # a file of the package
     }
 
 
@@ -205,3 +213,5 @@ PAGES = Environment(
 PAGES.filters.update(percent=percent, in_words=in_words, loss=_loss)
 PAGES.globals.update(marked=marked, count=count, darker=DARKER, brighter=BRIGHTER)
 PAGES.globals["style"] = Markup(_source("style.css"))  # noqa: S704  # a file of the package
+VIEWER = _source("viewer.js")
+"""The script of a justification's page."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from xrj.datamodules.images import UInt8
+from xrj.datamodules.images import Frame, UInt8
 
 DARKER = (77, 163, 255)
 """Colour of what becomes darker: blue; no colour blindness takes it for orange."""
@@ -26,6 +26,11 @@ HEAT = 0.7
 """Opacity of a heat map where it is highest."""
 QUALITY = 85
 """Of WebP, 0 to 100."""
+OUTLINE = 768
+"""Pixels of the longer side of a picture that shows an outline."""
+OUTLINE_BITS = 4
+OUTLINE_PART = 1 << OUTLINE_BITS
+"""Parts of a pixel in which the places of an outline are given."""
 TILE, EDGE = 176, 2
 """Pixels a side of a picture in a strip, and of the black edge left and right of it."""
 
@@ -82,6 +87,29 @@ def heat_map(values: npt.NDArray[np.float32], over: UInt8) -> UInt8:
     opacity = HEAT * np.sqrt(levels[..., None] / 255)
     mixed = (1 - opacity) * BASE * over[..., None] + opacity * colour
     return np.rint(mixed).astype(np.uint8)
+
+
+def outline(mask: npt.NDArray[np.float32], frame: Frame, shape: tuple[int, ...]) -> bytes:
+    """Draw the border of a region over a picture of this shape, on nothing, as PNG.
+
+    Args:
+        mask: How much of each pixel belongs to it, (S, S) in [0, 1], of what the model sees.
+        frame: The part of the picture that the model sees.
+        shape: Of the picture, (H, W).
+    """
+    scale = OUTLINE / max(shape[:2])
+    height, width = (max(round(scale * side), 1) for side in shape[:2])
+    drawn = np.zeros((height, width, 4), np.uint8)
+    borders, _ = cv2.findContours((mask > 0).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    start, step = np.array([frame.left, frame.top]), np.array([frame.width, frame.height])
+    for border in borders:
+        places = scale * (start + (border + 0.5) / len(mask) * step) * OUTLINE_PART
+        cv2.polylines(
+            drawn, [places.astype(np.int32)], True, (*BRIGHTER, 255), 1, cv2.LINE_AA, OUTLINE_BITS
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(drawn).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def tile(picture: UInt8) -> UInt8:

@@ -102,7 +102,8 @@ def secure(
         What to serve.
     """
     pages = pages or environment("xrj.web")
-    headers = {**HEADERS, "content-security-policy": _policy(str(pages.globals["style"]))}
+    policy = _policy(str(pages.globals["style"]), page.VIEWER)
+    headers = {**HEADERS, "content-security-policy": policy}
 
     def answer(request: Request, status: int, message: str) -> Response:
         if wants_json(request):
@@ -154,11 +155,14 @@ def secure(
     return guarded
 
 
-def _policy(style: str) -> str:
-    """Return a policy that allows this server's scripts and pictures, and one inline style."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+def _policy(style: str, script: str) -> str:
+    """Return a policy that allows this server's files, and one inline style and script."""
+    allowed, run = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+        for text in (style, script)
+    )
     return (
-        f"default-src 'none'; script-src 'self'; style-src 'sha256-{digest}'; "
+        f"default-src 'none'; script-src 'self' 'sha256-{run}'; style-src 'sha256-{allowed}'; "
         "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'"
     )

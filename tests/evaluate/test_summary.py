@@ -161,13 +161,20 @@ def test_refinement_compares_before_and_after():
 
 def test_validity_counts_each_judge():
     failed = made_evidence(
-        reencoded=vote(0.2, "cardiomegaly"), independent=vote(0.3, "cardiomegaly"), warnings=("x",)
+        reencoded=vote(0.2, "cardiomegaly"),
+        independent=vote(0.3, "cardiomegaly"),
+        warnings=("x",),
+        on_xray=vote(0.1, "cardiomegaly"),
+        on_xray_independent=vote(0.4, "cardiomegaly"),
     )
     wrong = made(evidence=failed, found_by_classifier=vote(0.9, "normal"))
     found = summarise_validity([made(), made(), wrong])
     assert found.decoder.value == 1
     assert found.reencoded.value == pytest.approx(2 / 3)
     assert found.independent.value == pytest.approx(2 / 3)
+    assert found.on_xray.value == pytest.approx(2 / 3)
+    assert found.on_xray_independent.value == pytest.approx(2 / 3)
+    assert found.redrawn.value == pytest.approx(0.12)
     assert found.same_diagnosis.value == pytest.approx(2 / 3)
     assert (found.warned.value, found.warned.n) == (pytest.approx(1 / 3), 3)
 

@@ -20,7 +20,7 @@ def statuses(**changes):
 def test_a_good_justification_fails_nothing_and_was_checked_everywhere():
     assert statuses() == {"pass", "measured"}
     groups = checklist(render(made(), Named(), "x").sheet.record)
-    assert [len(group.checks) for group in groups] == [5, 5, 3]
+    assert [len(group.checks) for group in groups] == [7, 5, 3]
     assert all(check.result.endswith(".") for group in groups for check in group.checks)
 
 

@@ -59,14 +59,21 @@ class ValiditySummary:
     Attributes:
         decoder: Decoded from r'.
         reencoded: Decoded from I(G(r')).
-        independent: By the independent classifier; None without one, as the next.
-        same_diagnosis: X-rays in which the classifier sees the diagnosis that is justified.
+        independent: By the independent classifier; None without one.
+        on_xray: Read anew from the X-ray with the alternative drawn on it.
+        on_xray_independent: The classifier on it; None without one.
+        redrawn: Mean share of the X-ray that is drawn for it.
+        same_diagnosis: X-rays in which the classifier sees the diagnosis that is justified; None
+            without one.
         warned: Justifications with at least one warning.
     """
 
     decoder: Figure
     reencoded: Figure
     independent: Figure | None
+    on_xray: Figure
+    on_xray_independent: Figure | None
+    redrawn: Figure
     same_diagnosis: Figure | None
     warned: Figure
 
@@ -190,12 +197,17 @@ def summarise_validity(justifications: Sequence[Justification]) -> ValiditySumma
     """Count the judges that see the alternative diagnosis."""
     evidence = [justification.evidence for justification in justifications]
     independent = [one.independent.agrees for one in evidence if one.independent is not None]
+    drawn = [one.on_xray_independent for one in evidence]
+    convinced = [vote.agrees for vote in drawn if vote is not None]
     second = [one.found_by_classifier for one in justifications]
     same = [vote.agrees for vote in second if vote is not None]
     return ValiditySummary(
         decoder=Figure.share_of([one.decoder.agrees for one in evidence]),
         reencoded=Figure.share_of([one.reencoded.agrees for one in evidence]),
         independent=Figure.share_of(independent) if independent else None,
+        on_xray=Figure.share_of([one.on_xray.agrees for one in evidence]),
+        on_xray_independent=Figure.share_of(convinced) if convinced else None,
+        redrawn=Figure.mean([one.on_xray.redrawn for one in justifications]),
         same_diagnosis=Figure.share_of(same) if same else None,
         warned=Figure.share_of([bool(one.warnings) for one in evidence]),
     )

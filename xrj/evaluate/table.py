@@ -181,7 +181,30 @@ def _validity_rows(validity: ValiditySummary) -> list[Measure]:
             _percent,
             "picture 3 alone, given back to the network",
         ),
+        _row(
+            "Alternative on the X-ray valid: read anew",
+            validity.on_xray,
+            _percent,
+            "the X-ray with what would change drawn on it, given back to the network",
+        ),
     ]
+    if validity.on_xray_independent:
+        rows.append(
+            _row(
+                "Alternative on the X-ray valid: independent classifier",
+                validity.on_xray_independent,
+                _percent,
+                "which never saw the network",
+            )
+        )
+    rows.append(
+        _row(
+            "Share of the X-ray that is drawn",
+            validity.redrawn,
+            _percent,
+            "outside it every pixel is the X-ray's own",
+        )
+    )
     if validity.independent and validity.same_diagnosis:
         rows += [
             _row(

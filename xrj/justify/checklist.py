@@ -58,6 +58,8 @@ def _validity(record: Record) -> list[Check]:
         "decoder": "Numbers behind picture 3, read by the network",
         "reencoded": "Picture 3 itself, read by the network",
         "independent": "Picture 3, read by an independent classifier",
+        "on_xray": "The alternative on the X-ray, read by the network",
+        "on_xray_independent": "The alternative on the X-ray, read by an independent classifier",
     }
     for judge, name in judges.items():
         agrees, certainty = evidence["validity"][judge], evidence["certainty"][judge]

@@ -1,5 +1,6 @@
 """From configuration to objects: data, nets and modules of a stage."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -9,6 +10,7 @@ from torch import nn
 
 from xrj.config import CodeScale, plain
 from xrj.datamodules.datamodule import IUXRayDataModule
+from xrj.datamodules.images import to_tensor
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.errors import ConfigError
 from xrj.handover import StageExport, check_fit
@@ -21,6 +23,7 @@ from xrj.modules.gan1 import Gan1Module
 from xrj.modules.gan2 import Gan2Module
 from xrj.modules.inverse import InverseModule
 from xrj.nets.captioner import ConvolutionalCaptioner
+from xrj.nets.familiarity import Familiarity
 from xrj.nets.noise import NoiseEncoder
 from xrj.nets.registry import build_net
 from xrj.nets.representation import Representation
@@ -30,6 +33,8 @@ Exports = Mapping[str, StageExport]
 
 CHANNELS = 1
 """X-rays are grey."""
+LEARNT = 4096
+"""Most training X-rays that `Familiarity` is fitted to, evenly out of all."""
 TEACHER_WIDTH = 32
 """Channels of the teachers' first layers: they diagnose as well as wider ones at 64 pixels."""
 
@@ -285,6 +290,7 @@ def _build_inverse(
     }
     return InverseModule(
         inverse=build_net(inverse),
+        familiarity=_familiarity(cfg.dims.small, data),
         encoder=parents["arae"].net("encoder"),
         decoder=parents["arae"].net("decoder"),
         generator=parents["gan1"].net("generator"),
@@ -300,6 +306,15 @@ def _build_inverse(
             "rate image_weight embedding_weight noise_weight caption_weight label_measure average",
         ),
     )
+
+
+def _familiarity(size: int, data: IUXRayDataModule) -> nn.Module:
+    """Return what tells X-rays unlike those of the training split, fitted to them."""
+    familiarity = cast(Familiarity, build_net({"net": "Familiarity", "size": size}))
+    splits: tuple[Literal["train", "val"], ...] = ("train", "val")
+    train, validation = (data.evaluation_images(split, size)[0] for split in splits)
+    familiarity.fit(to_tensor(train[:: math.ceil(len(train) / LEARNT)]), to_tensor(validation))
+    return familiarity
 
 
 def _build_classifier(

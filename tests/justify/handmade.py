@@ -72,6 +72,7 @@ def vote(share, expected):
 def made_evidence(**changes):
     """Return evidence that passes every check, with some of it changed."""
     evidence = {
+        "unlike": None,
         "decoder": vote(0.98, "cardiomegaly"),
         "reencoded": vote(0.93, "cardiomegaly"),
         "independent": vote(0.88, "cardiomegaly"),

@@ -135,6 +135,7 @@ def gathered(chests, *, reencoded=0.9, independent=0.9, before=0, after=1, origi
         [mapping],
         Pictures(*pictures, np.stack([resize(chests[after], 64)]), on_xrays=[chests[after]]),
         [parts.pop("second", vote(0.1, "normal"))],
+        [parts.pop("unlike", None)],
         replace(SETTINGS, **parts),
     )
     return evidence
@@ -164,6 +165,7 @@ def test_how_far_the_reconstruction_is_from_the_xray_is_on_record(chests):
 OUTSIDE = 2
 FAILURES = {
     "not converged": ({"map": {"converged": False}}, "found no picture"),
+    "unlike": ({"unlike": "a negative"}, "unlike those that the network learned from. It looks"),
     "decoder": ({"decoded": 0.2}, "found no picture"),
     "reencoded": (
         {"reencoded": 0.3},

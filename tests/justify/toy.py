@@ -53,6 +53,9 @@ class Toy:
         angles = torch.tensor([7 / 6, 11 / 6, 1 / 2]) * torch.pi
         return 20 * r[:, :EMBEDDING] @ torch.stack([angles.cos(), angles.sin()])
 
+    def unlike(self, images: Tensor) -> Sequence[str | None]:
+        return [None] * len(images)
+
     def captions(self, r: Tensor) -> list[tuple[str, list[str]]]:
         chosen = self.label_logits(r).argmax(dim=1).tolist()
         return [(self.labels[label], ["towards", self.labels[label]]) for label in chosen]

@@ -54,6 +54,7 @@ class Evidence:
     """What speaks for or against one counterfactual.
 
     Attributes:
+        unlike: What the X-ray looks like where it is unlike those that the model learned from.
         decoder: Decoded from r'; agrees by construction where the mapping converged.
         reencoded: Decoded from I(G(r')).
         independent: A trained classifier on G(r') of stage II; None without one.
@@ -72,6 +73,7 @@ class Evidence:
         warnings: A sentence for each check that failed.
     """
 
+    unlike: str | None
     decoder: Vote
     reencoded: Vote
     independent: Vote | None
@@ -98,6 +100,7 @@ class Evidence:
             "on_xray_independent": self.on_xray_independent,
         }
         return {
+            "unlike": self.unlike,
             "validity": {judge: vote and vote.agrees for judge, vote in votes.items()},
             "certainty": {judge: vote and vote.certainty for judge, vote in votes.items()},
             "distance": {
@@ -146,6 +149,7 @@ def gather_evidence(
     mappings: Sequence[MappingResult],
     pictures: Pictures,
     votes: Sequence[Vote | None],
+    unlike: Sequence[str | None],
     settings: EvidenceSettings,
 ) -> list[Evidence]:
     """Check counterfactuals on the pictures that are shown.
@@ -156,6 +160,7 @@ def gather_evidence(
         mappings: Of each r.
         pictures: That are shown.
         votes: The independent classifier's on the originals, each None without one.
+        unlike: How each X-ray is unlike those that the model learned from.
         settings: What is asked.
     """
     targets = [model.labels[mapping.target] for mapping in mappings]
@@ -180,6 +185,7 @@ def gather_evidence(
             pictures.originals[row], before, after, settings.ctr_direction.get(target)
         )
         evidence = Evidence(
+            unlike=unlike[row],
             decoder=take_vote(model.labels, decoder[row], target),
             reencoded=take_vote(model.labels, reencoded[row], target),
             independent=None
@@ -244,6 +250,12 @@ def _warnings(
     settings: EvidenceSettings,
 ) -> Iterator[str]:
     """Yield a sentence for each check that failed."""
+    if evidence.unlike is not None:
+        look = "" if evidence.unlike == "unlike" else f" It looks like {evidence.unlike}."
+        yield (
+            f"This X-ray is unlike those that the network learned from.{look} Nothing that the "
+            "network says of it can be relied on."
+        )
     if not (mapping.converged and evidence.decoder.agrees):
         yield (
             f"The search found no picture that the network reads as {target}; this one comes "

@@ -247,7 +247,9 @@ def _justify_batch(
         np.stack([reading.small for reading in alternatives]),
         [one.picture for one in drawn],
     )
-    evidence = gather_evidence(model, r, mappings, pictures, votes, settings.evidence)
+    evidence = gather_evidence(
+        model, r, mappings, pictures, votes, model.unlike(x), settings.evidence
+    )
     saliency: Sequence[tuple[SaliencyMap, ...]] = [()] * len(images)
     if settings.saliency:
         saliency = [

@@ -14,6 +14,7 @@ from xrj.datamodules.vocabulary import Vocabulary
 from xrj.handover import StageExport, check_fit, load_export
 from xrj.justify.protocol import SaliencyMap
 from xrj.justify.saliency import saliency_maps
+from xrj.nets.familiarity import Familiarity
 from xrj.nets.folding import fold
 from xrj.nets.image import GeneratorStage1, GeneratorStage2
 from xrj.nets.inverse import InverseMapping
@@ -40,6 +41,7 @@ class JustificationModel:
         stage1: G1.
         stage2: G2.
         inverse: I.
+        familiarity: What tells X-rays unlike those of the training; None in chains from before it.
         classifier: The independent one; None where none was trained.
         beams: Of the search for captions, as in `beam_search`.
         device: Where the nets live.
@@ -54,6 +56,7 @@ class JustificationModel:
     stage1: GeneratorStage1
     stage2: GeneratorStage2
     inverse: InverseMapping
+    familiarity: Familiarity | None
     classifier: Classifier | None
     beams: int
     device: torch.device
@@ -101,6 +104,9 @@ class JustificationModel:
             stage1=fold(net("gan1", "generator")),
             stage2=fold(net("gan2", "generator")),
             inverse=fold(net("inverse", "inverse", selection)),
+            familiarity=net("inverse", "familiarity", selection)
+            if "familiarity" in exports["inverse"].info["nets"]
+            else None,
             classifier=net("classifier", "classifier") if "classifier" in exports else None,
             beams=beams,
             device=torch.device(device),
@@ -108,11 +114,12 @@ class JustificationModel:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Name of the run, hash of each stage's export, and hash of the split."""
+        """Name of the run, hash of each stage's export, hash of the split, source of the data."""
         return {
             "name": self.name,
             "stages": {stage: export.hash for stage, export in self.exports.items()},
             "split": self.exports["arae"].info["split"],
+            "data": self.exports["arae"].info["data"]["source"],
         }
 
     @property
@@ -155,6 +162,10 @@ class JustificationModel:
     def certainty(self, r: Tensor) -> Tensor:
         """Return each label's certainty, renormalised over the labels, (B, L)."""
         return self.label_logits(r).softmax(dim=1)
+
+    def unlike(self, images: Tensor) -> Sequence[str | None]:
+        """Say how X-rays of stage I are unlike those that the chain learned from."""
+        return [None] * len(images) if self.familiarity is None else self.familiarity(images)
 
     def captions(self, r: Tensor) -> list[tuple[str, list[str]]]:
         """Return label and words decoded from each r."""

@@ -21,6 +21,13 @@ from xrj.justify.checklist import checklist, count
 from xrj.justify.pictures import BRIGHTER, DARKER
 from xrj.justify.wording import IN_WORDS, UNCERTAIN, in_words, marked, percent
 
+TRAINED_ON = {
+    "phantom": "rendered phantoms, no patients",
+    "iu_xray": "X-rays of IU X-Ray",
+    "manifest": "X-rays of a list of its own",
+}
+"""What a model learned from, by the source of its data."""
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -50,6 +57,16 @@ class Sheet:
     def certainty(self) -> float:
         """Certainty of the diagnosis."""
         return float(self.record["certainty"][self.record["diagnosis"]])
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the X-ray is unlike those that the model learned from."""
+        return self.record["evidence"]["unlike"] is not None
+
+    @property
+    def trained_on(self) -> str | None:
+        """What the model learned from, in words; None where it does not say."""
+        return TRAINED_ON.get(self.record["model"].get("data", ""))
 
     @property
     def warnings(self) -> list[str]:

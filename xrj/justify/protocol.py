@@ -67,6 +67,12 @@ class Justifiable(Protocol):
     def label_logits(self, r: Tensor) -> Tensor:
         """Return the logits of the labels, (B, L); differentiable."""
 
+    def unlike(self, images: Tensor) -> Sequence[str | None]:
+        """Say of images of the smaller size how they are unlike those that the model learned from.
+
+        Such as "a negative", or "unlike" in another way; None where they are not, or nobody knows.
+        """
+
     def captions(self, r: Tensor) -> list[tuple[str, list[str]]]:
         """Return label and words for each r."""
 

@@ -38,6 +38,7 @@ class InverseModule(StageModule):
         encoder: E, frozen.
         decoder: D, frozen.
         generator: G1, frozen.
+        familiarity: Fitted to the training X-rays; handed over beside I.
         representation: How r is put together.
         vocabulary: Of the data.
         rate: Learning rate.
@@ -66,6 +67,7 @@ class InverseModule(StageModule):
         self,
         *,
         inverse: nn.Module,
+        familiarity: nn.Module,
         encoder: nn.Module,
         decoder: nn.Module,
         generator: nn.Module,
@@ -85,7 +87,7 @@ class InverseModule(StageModule):
         references: Sequence[Sequence[str]],
     ) -> None:
         super().__init__()
-        self.averaged = averaged(inverse, average)
+        self.averaged, self.familiarity = averaged(inverse, average), familiarity
         self.inverse, self.encoder, self.decoder, self.generator = (
             inverse,
             encoder,
@@ -108,8 +110,8 @@ class InverseModule(StageModule):
         self._seen: list[dict[str, Any]] = []
 
     def exports(self) -> dict[str, nn.Module]:
-        """Return the averaged I."""
-        return {"inverse": self.averaged.module}
+        """Return the averaged I, and what tells which X-rays it knows nothing of."""
+        return {"inverse": self.averaged.module, "familiarity": self.familiarity}
 
     def configure_optimizers(self) -> Optimizer:
         """Adam with the paper's betas."""

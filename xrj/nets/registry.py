@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from xrj.nets.captioner import ConvolutionalCaptioner
+from xrj.nets.familiarity import Familiarity
 from xrj.nets.image import Discriminator, GeneratorStage1, GeneratorStage2
 from xrj.nets.inverse import InverseMapping
 from xrj.nets.noise import NoiseEncoder
@@ -26,6 +27,7 @@ NETS: Mapping[str, type[nn.Module]] = {
         Discriminator,
         InverseMapping,
         Teachers,
+        Familiarity,
         Classifier,
         ConvolutionalCaptioner,
     )

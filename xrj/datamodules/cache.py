@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from xrj.datamodules.apart import DecoderError
 from xrj.datamodules.images import UInt8, centre_crop, margin_size, read_image, resize
 from xrj.errors import DataError
 from xrj.files import atomic_path, locked, read_json, sha256_file, sha256_json, write_json
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # Raise it when the pixels that come out of `read_image` or `resize` change.
+VERSION = 2  # Raise it when the pixels that come out of `read_image` or `resize` change.
 
 
 @dataclass
@@ -145,6 +147,7 @@ def _write(paths: Sequence[Path], home: Path, size: int, workers: int) -> dict[i
     for stale in home.glob(".images.npy.*.tmp"):
         stale.unlink()
     broken: dict[int, str] = {}
+    doubts: list[str] = []
     stop = threading.Event()
     cv2.setNumThreads(0)  # One image a thread; threads within an image would only compete.
     bar = Progress(console=Console(stderr=True))
@@ -166,7 +169,9 @@ def _write(paths: Sequence[Path], home: Path, size: int, workers: int) -> dict[i
                 if stop.is_set():
                     return
                 try:
-                    image = resize(read_image(paths[row]), size)
+                    image = resize(read_image(paths[row], doubts.append), size)
+                except DecoderError:
+                    raise
                 except DataError as error:
                     broken[row] = str(error)
                     image = np.zeros((size, size), np.uint8)
@@ -178,6 +183,8 @@ def _write(paths: Sequence[Path], home: Path, size: int, workers: int) -> dict[i
                 list(pool.map(work, range(workers)))
             finally:
                 stop.set()
+    for doubt, count in Counter(doubts).items():
+        log.warning("%d of %d images: %s", count, len(paths), doubt)
     if broken:
         with (
             atomic_path(home / "broken.csv") as temporary,

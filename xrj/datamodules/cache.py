@@ -5,7 +5,6 @@ import hashlib
 import logging
 import os
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -147,7 +146,6 @@ def _write(paths: Sequence[Path], home: Path, size: int, workers: int) -> dict[i
     for stale in home.glob(".images.npy.*.tmp"):
         stale.unlink()
     broken: dict[int, str] = {}
-    doubts: list[str] = []
     stop = threading.Event()
     cv2.setNumThreads(0)  # One image a thread; threads within an image would only compete.
     bar = Progress(console=Console(stderr=True))
@@ -169,9 +167,9 @@ def _write(paths: Sequence[Path], home: Path, size: int, workers: int) -> dict[i
                 if stop.is_set():
                     return
                 try:
-                    image = resize(read_image(paths[row], doubts.append), size)
+                    image = resize(read_image(paths[row]), size)
                 except DecoderError:
-                    raise
+                    raise  # another try may succeed
                 except DataError as error:
                     broken[row] = str(error)
                     image = np.zeros((size, size), np.uint8)
@@ -183,8 +181,6 @@ def _write(paths: Sequence[Path], home: Path, size: int, workers: int) -> dict[i
                 list(pool.map(work, range(workers)))
             finally:
                 stop.set()
-    for doubt, count in Counter(doubts).items():
-        log.warning("%d of %d images: %s", count, len(paths), doubt)
     if broken:
         with (
             atomic_path(home / "broken.csv") as temporary,

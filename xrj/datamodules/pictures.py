@@ -49,7 +49,7 @@ def decode_picture(data: bytes, name: str, max_pixels: int) -> UInt8:
         reason = " ".join(str(error).splitlines()) if str(error) else type(error).__name__
         if "BytesIO" in reason:  # Pillow cannot even tell what it is.
             reason = "its header cannot be read"
-        raise DataError(f"{name}: broken {kind} image ({reason}); replace it") from error
+        raise DataError(f"{name}: broken image ({kind}: {reason}); replace it") from error
     raise DataError(
         f"{name}: {width} x {height} pixels are more than {max_pixels:,}; make it smaller"
     )

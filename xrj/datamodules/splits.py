@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from xrj.datamodules.text import normal
 from xrj.errors import ConfigError, DataError
 from xrj.files import read_json, sha256_json, write_json
 from xrj.seeding import numpy_rng
@@ -132,7 +133,9 @@ def read_split_file(path: Path) -> Split:
             f"{path}: not a split file; expected "
             '{"patients": {"train": [...], "val": [...], "test": [...]}}'
         )
-    split = given_split(((str(p), name) for name, ids in members.items() for p in ids), path)
+    split = given_split(
+        ((normal(str(p)), name) for name, ids in members.items() for p in ids), path
+    )
     if value.get("hash", split.hash) != split.hash:
         raise DataError(
             f"{path}: the patients do not fit the stored hash; "

@@ -81,6 +81,9 @@ def test_projections_go_before_the_package_and_elimination_comes_last(tmp_path):
     ("text", "reason"),
     [
         ("uid,filename\n1,a.png\n", "column 'projection' is missing"),
+        ("", "column 'filename' is missing"),
+        ("uid,filename,projection\n1,a.png\n", "row 2 has 2 fields"),
+        ("uid,filename,projection\n1,a.png,L,x\n", "row 2 has 4 fields"),
         ("uid,filename,projection\n1,a.png,oblique\n", "unknown projection 'oblique' of a.png"),
     ],
 )

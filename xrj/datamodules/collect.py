@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from xrj.datamodules.labels import LabelRule, assign, match_labels
 from xrj.datamodules.records import Collection, Counts, ImageRecord, Report, TextRecord
-from xrj.datamodules.text import listed
+from xrj.datamodules.text import listed, short
 from xrj.datamodules.views import View
 from xrj.errors import DataError
 
@@ -43,8 +43,8 @@ def collect(
         for image_id in report.image_ids:
             if (owner := owners.setdefault(image_id, report.uid)) != report.uid:
                 raise DataError(
-                    f"{source}: the image '{image_id}' is named by the reports '{owner}' and "
-                    f"'{report.uid}'; keep one of them"
+                    f"{source}: the image '{short(image_id)}' is named by the reports "
+                    f"'{short(owner)}' and '{short(report.uid)}'; keep one of them"
                 )
     names = [rule.name for rule in rules]
     stated = Counter(report.label for report in reports if report.label)
@@ -106,7 +106,7 @@ def collect(
     if len(absent) > max_broken * len(frontal):
         raise DataError(
             f"{source}: {len(absent):,} of {len(frontal):,} image files are missing, "
-            f"such as {absent[0]}; complete the folder or raise data.max_broken"
+            f"such as {short(absent[0])}; complete the folder or raise data.max_broken"
         )
     if not present:
         refuse_nothing(source, counts, names, Counter(view.position for view in views.values()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xrj.datamodules.records import Counts
-from xrj.datamodules.text import folded, listed, normal
+from xrj.datamodules.text import folded, listed, normal, short
 from xrj.errors import ConfigError
 
 
@@ -41,7 +41,8 @@ def label_rules(config: Sequence[Mapping[str, Any]]) -> tuple[LabelRule, ...]:
     """Read rules from the configuration, such as `{name: cardiomegaly, any: [cardiomegaly]}`.
 
     Raises:
-        ConfigError: A rule without name or condition, with another key, or a name given twice.
+        ConfigError: A rule without name or condition, with another key, or a name given twice (in
+            whatever case).
     """
     rules = []
     for entry in config:
@@ -57,7 +58,7 @@ def label_rules(config: Sequence[Mapping[str, Any]]) -> tuple[LabelRule, ...]:
             )
         rules.append(LabelRule(normal(str(entry["name"])).strip(), **terms))
     names = [rule.name for rule in rules]
-    if len(set(names)) < len(names) or not names:
+    if len(set(map(folded, names))) < len(names) or not names:
         raise ConfigError(f"data.labels: the names {names} must be distinct and at least one")
     return tuple(rules)
 
@@ -97,7 +98,7 @@ def match_labels(
     if guessed := [label for label in chosen if chosen[label] != label]:
         counts.notes.append(
             f"{source}: {sum(numbers[label] for label in guessed):,} labels are spelled otherwise "
-            f"than in data.labels, such as '{guessed[0]}' for '{chosen[guessed[0]]}'"
+            f"than in data.labels, such as '{short(guessed[0])}' for '{chosen[guessed[0]]}'"
         )
     several = {
         label: number

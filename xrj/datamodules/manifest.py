@@ -10,7 +10,7 @@ from xrj.datamodules.paths import ImageFiles
 from xrj.datamodules.records import Collection, Counts, ImageRecord, TextRecord
 from xrj.datamodules.splits import given_split
 from xrj.datamodules.tabular import Row, read_csv
-from xrj.datamodules.text import folded, is_empty, listed
+from xrj.datamodules.text import folded, is_empty, listed, short
 from xrj.datamodules.views import View, view_position
 from xrj.errors import DataError
 
@@ -116,7 +116,7 @@ def _check_patients(path: Path, rows: Sequence[Row], counts: Counts) -> None:
         name = row["patient_id"]
         if is_empty(name):
             raise DataError(
-                f"{path}: row {row.number} ({row['image']}) has no patient_id; "
+                f"{path}: row {row.number} ({short(row['image'])}) has no patient_id; "
                 "give one, so that splits keep patients apart"
             )
         try:
@@ -150,5 +150,5 @@ def _check_reports(path: Path, rows: Sequence[Row]) -> None:
             if other[name] != row[name]:
                 raise DataError(
                     f"{path}: rows {other.number} and {row.number} have the report_uid "
-                    f"'{row['report_uid']}' and differ in {name}; give each report its own"
+                    f"'{short(row['report_uid'])}' and differ in {name}; give each report its own"
                 )

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 
 from xrj.datamodules.archives import is_litter
-from xrj.datamodules.text import folded, listed
+from xrj.datamodules.text import folded, listed, short
 from xrj.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -27,7 +27,9 @@ def inside(folder: Path, name: str, source: Path) -> Path:
     if not name.strip():
         raise DataError(f"{source}: the path of an image is empty; name its file")
     if "://" in name:
-        raise DataError(f"{source}: '{name}' is an address; fetch the image and give its path")
+        raise DataError(
+            f"{source}: '{short(name)}' is an address; fetch the image and give its path"
+        )
     windows = PureWindowsPath(name)
     path = folder / name
     if "\\" in name and not os.path.lexists(path):
@@ -35,11 +37,13 @@ def inside(folder: Path, name: str, source: Path) -> Path:
     try:
         leads_in = path.resolve().is_relative_to(folder.resolve())
     except (ValueError, OSError, RuntimeError) as error:
-        raise DataError(f"{source}: {name!a} is no path of a file ({error}); mend it") from error
+        raise DataError(
+            f"{source}: {short(name)!a} is no path of a file ({error}); mend it"
+        ) from error
     if not leads_in or (windows.drive and windows.root):
         raise DataError(
-            f"{source}: the path '{name}' leads out of {folder}; move the image into it and give "
-            "the path from there"
+            f"{source}: the path '{short(name)}' leads out of {folder}; move the image into it "
+            "and give the path from there"
         )
     return path
 
@@ -95,7 +99,7 @@ class ImageFiles:
         name, file = next(iter(self._guesses.items()))
         return [
             f"{self.source}: {len(self._guesses):,} image files are spelled otherwise on disk, "
-            f"such as '{file.relative_to(self.folder)}' for '{name}'"
+            f"such as '{file.relative_to(self.folder)}' for '{short(name)}'"
         ]
 
     def beside(self, path: Path) -> str:

@@ -16,7 +16,7 @@ from xrj.datamodules.labels import LabelRule
 from xrj.datamodules.paths import ImageFiles
 from xrj.datamodules.records import Collection, Counts, Report
 from xrj.datamodules.splits import given_split
-from xrj.datamodules.text import is_empty, normal
+from xrj.datamodules.text import is_empty, normal, short
 from xrj.datamodules.views import View, package_views, resolve_views, view_key
 from xrj.errors import DataError
 from xrj.files import read_json
@@ -46,7 +46,7 @@ def read(root: Path, rules: Sequence[LabelRule], *, max_broken: float) -> Collec
     reports: dict[str, Report] = {}
     for entry in entries:
         if entry.uid in reports:
-            raise DataError(f"{path}: the id '{entry.uid}' stands twice; give each once")
+            raise DataError(f"{path}: the id '{short(entry.uid)}' stands twice; give each once")
         number = _number(entry.uid)
         reports[entry.uid] = Report(
             uid=entry.uid,
@@ -95,9 +95,11 @@ def _entries(path: Path) -> list[_Entry]:
     entries = []
     for split, items in value.items():
         if not isinstance(items, list):
-            raise DataError(f"{path}: '{split}' is {_kind(items)}, not a list of reports; mend it")
+            raise DataError(
+                f"{path}: '{short(split)}' is {_kind(items)}, not a list of reports; mend it"
+            )
         for place, item in enumerate(items, start=1):
-            name = f"{path}: report {place} of '{split}'"
+            name = f"{path}: report {place} of '{short(split)}'"
             if not isinstance(item, dict):
                 raise DataError(f"{name} is {_kind(item)}, not an object; get R2Gen's file again")
             images = item.get("image_path")

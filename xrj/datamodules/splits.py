@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from xrj.datamodules.text import normal
+from xrj.datamodules.text import normal, short
 from xrj.errors import ConfigError, DataError
 from xrj.files import read_json, sha256_json, write_json
 from xrj.seeding import numpy_rng
@@ -110,11 +110,12 @@ def given_split(pairs: Iterable[tuple[str, str]], source: Path | str) -> Split:
         split = _SPELLINGS.get(name.strip().lower())
         if split is None:
             raise DataError(
-                f"{source}: unknown split '{name}' of patient '{patient}'; use train, val or test"
+                f"{source}: unknown split '{short(name)}' of patient '{short(patient)}'; "
+                "use train, val or test"
             )
         if patients.setdefault(patient, split) != split:
             raise DataError(
-                f"{source}: patient '{patient}' is in '{patients[patient]}' and '{split}'; "
+                f"{source}: patient '{short(patient)}' is in '{patients[patient]}' and '{split}'; "
                 "put each patient in one split only"
             )
     return Split(patients)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from xrj.datamodules.text import normal
+from xrj.datamodules.text import normal, short
 from xrj.errors import DataError
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
@@ -76,7 +76,7 @@ def read_csv(
     if spaced:
         found.append("spaces before fields")
     found += [
-        f"'{header[place].strip()}' as {name}"
+        f"'{short(header[place])}' as {name}"
         for name, place in places.items()
         if header[place].strip() != name
     ]
@@ -137,7 +137,7 @@ def _places(
         if found:
             places[name] = found[0]
         elif name in columns:
-            given = ", ".join(f"'{given.strip()[:40]}'" for given in header[:12]) or "none"
+            given = ", ".join(f"'{short(given, 40)}'" for given in header[:12]) or "none"
             raise DataError(
                 f"{path}: column '{name}' is missing; it needs {', '.join(columns)} and has {given}"
             )
@@ -163,8 +163,8 @@ def _check(path: Path, number: int, cells: Sequence[str], width: int, delimiter:
     for cell in cells:
         if cell[:1].isspace() and len(text := cell.strip()) > 1 and text[0] == text[-1] == '"':
             raise DataError(
-                f"{path}: row {number} has a space before the quotes of {text[:40]!r}, which then "
-                f"quote nothing; remove the space after the {delimiter}"
+                f"{path}: row {number} has a space before the quotes of '{short(text, 40)}', which "
+                f"then quote nothing; remove the space after the {delimiter}"
             )
 
 
@@ -175,6 +175,6 @@ def _check_unique(path: Path, rows: Sequence[Row], column: str) -> None:
             raise DataError(f"{path}: row {row.number} has no {column}; give one, or remove it")
         if (first := seen.setdefault(row[column], row.number)) != row.number:
             raise DataError(
-                f"{path}: {column} '{row[column]}' stands twice, in rows {first} and {row.number}; "
-                "give each once"
+                f"{path}: {column} '{short(row[column])}' stands twice, in rows {first} and "
+                f"{row.number}; give each once"
             )

@@ -39,8 +39,14 @@ def folded(name: str) -> str:
     return " ".join(normal(name).casefold().split())
 
 
+def short(text: str, most: int = 80) -> str:
+    """Return a user's text as it is shown in a message: on one line, cut to `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]}..."
+
+
 def listed(numbers: Mapping[str, int], most: int = 8) -> str:
     """Return names with their numbers, the most frequent first and no more than `most`."""
     ranked = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"'{name[:60]}' ({number:,})" for name, number in ranked[:most])
+    shown = ", ".join(f"'{short(name)}' ({number:,})" for name, number in ranked[:most])
     return f"{shown} and {len(ranked) - most:,} more" if len(ranked) > most else shown

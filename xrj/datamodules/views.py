@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xrj.datamodules.tabular import read_csv
+from xrj.datamodules.text import short
 from xrj.errors import DataError
 
 PROJECTION_FILES = ("indiana_projections.csv", "projections.csv")
@@ -125,8 +126,8 @@ def read_projections(path: Path, notes: list[str]) -> dict[str, str]:
         position = view_position(row["projection"])
         if not position:
             raise DataError(
-                f"{path}: unknown projection '{row['projection']}' of {row['filename']}; "
-                "use Frontal or Lateral"
+                f"{path}: unknown projection '{short(row['projection'])}' of "
+                f"{short(row['filename'])}; use Frontal or Lateral"
             )
         positions[view_key(row["filename"])] = position
     return positions

@@ -180,6 +180,12 @@ def test_what_is_no_archive_is_not_kept(server, tmp_path):
     assert names(tmp_path / "out") == set()
 
 
+def test_what_a_mac_adds_is_not_unpacked(tmp_path):
+    members = {"a/CXR1.png": b"x", "a/._CXR1.png": b"y", "__MACOSX/a/._CXR1.png": b"y"}
+    unpack_images(write_archive(tmp_path / "a.tgz", members), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["CXR1.png"]
+
+
 def test_an_unsafe_archive_is_not_unpacked(server, tmp_path):
     evil = write_archive(tmp_path / "evil.tgz", {"CXR1.png": b"x", "../evil.png": b"x"})
     server.files[IMAGES] = evil.read_bytes()

@@ -242,7 +242,9 @@ def _trainer(
     callbacks: list[pl.Callback] = [
         StatelessRandom(partial(derive, cfg.seed, cfg.stage, "batch")),
         Pictures(folder / "pictures", cfg.logger.pictures_every),
-        RichProgressBar(leave=True) if interactive else EpochLines(cfg.stage),
+        RichProgressBar(leave=True)
+        if interactive
+        else EpochLines(cfg.stage, partial(data.table.lacking, "val")),
         *(
             hydra.utils.instantiate(extra, _convert_="all")
             for extra in cfg.trainer.callbacks.values()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,11 +57,20 @@ def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], No
     return wrapped
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Run a Hydra main; mistakes that Hydra finds are answered as `user_errors` does."""
+def run_command(main: Callable[[], None], stopped: str) -> None:
+    """Run a Hydra main; mistakes that Hydra finds are answered as `user_errors` does.
+
+    Args:
+        main: It.
+        stopped: What the same command does after Ctrl-C, which ends this one with status 130.
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    with _one_line():
-        main()
+    try:
+        with _one_line():
+            main()
+    except KeyboardInterrupt:
+        print(f"stopped by Ctrl-C; {stopped}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def quote_paths(*keys: str) -> None:

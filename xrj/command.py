@@ -2,14 +2,16 @@
 
 import errno
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -44,6 +46,23 @@ def _one_line() -> Iterator[None]:
             f"{error.filename or 'a file'}: cannot be written ({error.strerror}); "
             "free space or choose another folder"
         )
+
+
+class SlurmCheck(Callback):
+    """Refuses `cluster=slurm` where there is nothing to submit, or nowhere to submit it to."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a single run, which Hydra would start here."""
+        fail("cluster=slurm: submits the jobs of a multirun; add -m, or leave cluster=slurm out")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look for SLURM's commands."""
+        for name in ("srun", "sbatch"):
+            if shutil.which(name) is None:
+                fail(
+                    f"cluster=slurm: there is no {name} on this machine; start the command where "
+                    "SLURM is, or leave cluster=slurm out"
+                )
 
 
 def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:

@@ -6,7 +6,8 @@ uploaded for the whole run. So what earlier parts hold up to the checkpoint is l
 
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import wandb
 from google.protobuf.message import DecodeError
 from wandb.proto.wandb_internal_pb2 import HistoryRecord, Record
 
+from xrj.errors import DataError
 from xrj.files import read_json
 
 _BLOCK, _HEADER = 32768, 7
@@ -78,13 +80,19 @@ def log_again(run: wandb.Run, parts: Iterable[Path], epoch: int) -> None:
             name = (row.get("trainer/global_step"), *sorted(row))
             if name not in logged:
                 logged.add(name)
-                # What begins with an underscore is W&B's own, but for the time.
-                kept = {k: v for k, v in row.items() if k == "_timestamp" or not k.startswith("_")}
-                run.log({key: _media(value, part / "files") for key, value in kept.items()})
+                run.log(dict(_values(row, part / "files")))
+
+
+def _values(row: Mapping[str, Any], files: Path) -> Iterator[tuple[str, Any]]:
+    """Yield what a row held but for W&B's own; media, too, unless the kill came before its file."""
+    for key, value in row.items():
+        if key == "_timestamp" or not key.startswith("_"):
+            with suppress(DataError, OSError, ValueError):
+                yield key, _media(value, files)
 
 
 def _media(value: Any, files: Path) -> Any:
-    """Return what was logged as a value: media again as such, from their files."""
+    """Return what was logged as a value: pictures and tables again as such, from their files."""
     kind = value.get("_type") if isinstance(value, dict) else None
     if kind == "images/separated":
         captions = value.get("captions") or [None] * len(value["filenames"])

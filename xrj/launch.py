@@ -87,7 +87,7 @@ def _number(name: str) -> int | None:
 
 def _meet_in_slurm() -> None:
     """Name the place where SLURM's processes meet: the first node, a port from the job's number."""
-    from lightning_fabric.plugins.environments import SLURMEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST")
     first = SLURMEnvironment.resolve_root_node_address(nodes or "127.0.0.1")

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-from google.protobuf.message import DecodeError
-from wandb.proto.wandb_internal_pb2 import HistoryRecord, Record
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]  # chosen at import
+    HistoryRecord,
+    Record,
+)
 
 from xrj.errors import DataError
 from xrj.files import read_json

@@ -12,8 +12,11 @@ import time
 import pytest
 import torch
 
+from tests.commands import call_infer
 from tests.tiny import ROOT, TINY, places
+from xrj.errors import ConfigError
 from xrj.files import locked, write_json
+from xrj.run import _claimed
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def test_a_mistaken_flag(mistake, override, words):
         (["data.split.file=/no/split.json"], ["/no/split.json", "cannot be read"]),
         (["data.split.fractions=[1,0,0]"], ["data.split.fractions"]),
         (["data.source=nowhere"], ["data.source=nowhere", "phantom"]),
-        (["trainer.devices=foo"], ["trainer (", "devices=foo"]),
+        (["trainer.devices=foo"], ["trainer.devices=foo: give how many"]),
         (["trainer.devices=0"], ["devices=0"]),
         (["trainer.accelerator=abacus"], ["accelerator=abacus"]),
         (["trainer.precision=3"], ["precision=3"]),
@@ -108,7 +111,7 @@ def test_a_mistaken_flag(mistake, override, words):
 def test_a_mistake_in_one_line_claims_no_folder(mistake, tmp_path, overrides, words):
     line = mistake(*TINY, *places(tmp_path), *overrides)
     assert all(word in line for word in words), line
-    assert not (tmp_path / "runs/default/arae/run.json").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("multirun", [(), ("-m",)], ids=["single", "multirun"])
@@ -141,6 +144,83 @@ def test_a_bug_ends_a_multirun_with_its_traceback(monkeypatch, tmp_path):
     with pytest.raises(ZeroDivisionError):
         runpy.run_path("train.py", run_name="__main__")
     assert began == ["arae"]
+
+
+def interrupted(cfg):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("multirun", [(), ("-m",)], ids=["single", "multirun"])
+def test_ctrl_c_ends_the_chain_and_says_how_to_continue(monkeypatch, capsys, tmp_path, multirun):
+    began = []
+    monkeypatch.setattr("xrj.run.train", lambda cfg: interrupted(began.append(cfg.stage)))
+    monkeypatch.chdir(ROOT)
+    stages = "arae,gan1" if multirun else "arae"
+    monkeypatch.setattr(sys, "argv", ["train.py", *multirun, f"stage={stages}", f"runs={tmp_path}"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path("train.py", run_name="__main__")
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C; the same command continues\n"
+    assert began == ["arae"]
+
+
+@pytest.mark.parametrize(("task", "words"), [("justify", "begins anew"), ("evaluate", "continues")])
+def test_ctrl_c_while_justifying(monkeypatch, capsys, tmp_path, task, words):
+    monkeypatch.setattr("xrj.tasks.run_task", interrupted)
+    status, _, said = call_infer(monkeypatch, capsys, tmp_path, [f"task={task}"])
+    assert (status, said) == (130, [f"stopped by Ctrl-C; the same command {words}"])
+
+
+@pytest.mark.parametrize(
+    ("multirun", "words"), [((), "add -m"), (("-m",), "there is no srun on this machine")]
+)
+def test_a_cluster_where_there_is_none(mistake, monkeypatch, tmp_path, multirun, words):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert words in mistake(*multirun, "cluster=slurm", "stage=arae", f"runs={tmp_path}/runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def start(folder, error, *files):
+    with _claimed(folder):
+        for name in files:
+            (folder / name).touch()
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "files"),
+    [
+        (ConfigError, ()),
+        (KeyboardInterrupt, ()),
+        (OSError, ()),
+        (ConfigError, ("run.json", "logs")),
+    ],
+)
+def test_a_start_that_fails_leaves_no_folder(tmp_path, error, files):
+    with pytest.raises(error):
+        start(tmp_path / "runs/a/b/arae", error, *files)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_what_was_there(tmp_path):
+    (tmp_path / "runs/a/gan1").mkdir(parents=True)
+    with pytest.raises(ConfigError):
+        start(tmp_path / "runs/a/arae", ConfigError)
+    assert [path.name for path in (tmp_path / "runs/a").iterdir()] == ["gan1"]
+    with pytest.raises(ConfigError):
+        start(tmp_path / "runs/a/gan1", ConfigError)
+    assert (tmp_path / "runs/a/gan1").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("error", "files"),
+    [(KeyboardInterrupt, ("run.json",)), (ConfigError, ("run.json", "last.ckpt"))],
+)
+def test_a_training_that_has_begun_stays(tmp_path, error, files):
+    with pytest.raises(error):
+        start(tmp_path / "runs/a/arae", error, *files)
+    assert (tmp_path / "runs/a/arae/run.json").exists()
 
 
 def test_sigterm_is_no_success_and_the_next_start_continues(tmp_path):

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from xrj.config import STAGES, TrainConfig, plain
 from xrj.errors import ConfigError
 from xrj.infer_config import InferConfig
+from xrj.launch import count_devices
 from xrj.nets.zoo import ARCHITECTURES, VGG16, WIDTH, Architecture
 
 ALLOWED_TARGETS = re.compile(r"(albumentations|pytorch_lightning\.callbacks)\.[A-Z]\w*")
@@ -211,10 +212,8 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     else watches it, nor what is logged.
     """
     whole = plain(cfg)
-    trainer = {
-        key: whole["trainer"][key]
-        for key in ("devices", "num_nodes", "precision", "sync_batchnorm")
-    }
+    trainer = {key: whole["trainer"][key] for key in ("num_nodes", "precision", "sync_batchnorm")}
+    trainer["devices"] = count_devices(cfg.trainer)
     kept = {
         "stage": whole["stage"],
         "seed": whole["seed"],

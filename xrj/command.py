@@ -2,13 +2,16 @@
 
 import errno
 import os
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -45,6 +48,23 @@ def _one_line() -> Iterator[None]:
         )
 
 
+class SlurmCheck(Callback):
+    """Refuses `cluster=slurm` where there is nothing to submit, or nowhere to submit it to."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a single run, which Hydra would start here."""
+        fail("cluster=slurm: submits the jobs of a multirun; add -m, or leave cluster=slurm out")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look for SLURM's commands."""
+        for name in ("srun", "sbatch"):
+            if shutil.which(name) is None:
+                fail(
+                    f"cluster=slurm: there is no {name} on this machine; start the command where "
+                    "SLURM is, or leave cluster=slurm out"
+                )
+
+
 def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     """Wrap a command's task so that a user's mistake ends it before Hydra reports a failed job."""
 
@@ -56,11 +76,20 @@ def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], No
     return wrapped
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Run a Hydra main; mistakes that Hydra finds are answered as `user_errors` does."""
+def run_command(main: Callable[[], None], stopped: str) -> None:
+    """Run a Hydra main; mistakes that Hydra finds are answered as `user_errors` does.
+
+    Args:
+        main: It.
+        stopped: What the same command does after Ctrl-C, which ends this one with status 130.
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    with _one_line():
-        main()
+    try:
+        with _one_line():
+            main()
+    except KeyboardInterrupt:
+        print(f"stopped by Ctrl-C; {stopped}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def quote_paths(*keys: str) -> None:

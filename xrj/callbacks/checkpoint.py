@@ -41,8 +41,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise
 
 
-def check_checkpoint(path: Path, module: StageModule) -> None:
+def check_checkpoint(path: Path, module: StageModule) -> int:
     """Check that a checkpoint is whole, a module's, and nothing but tensors and plain values.
+
+    Returns:
+        Its epoch.
 
     Raises:
         DataError: It does not; nothing in it has been executed.
@@ -63,6 +66,7 @@ def check_checkpoint(path: Path, module: StageModule) -> None:
             f"{path}: cannot be continued from, it was written by another version of xrj; "
             f"remove {path.parent} to start the stage over"
         )
+    return int(state["epoch"])
 
 
 class StageCheckpoint(pl.Callback):

@@ -35,9 +35,10 @@ class EpochLines(pl.Callback):
             return
         self.printed = now
         left = (now - self.started) / (epoch - self.first) * (last - epoch)
-        value: Any = trainer.callback_metrics.get(stage.headline, float("nan"))
+        value: Any = trainer.callback_metrics.get(stage.headline)
+        measured = "not measured" if value is None else f"{float(value):.4f}"
         name = stage.headline.removeprefix("val/").replace("_", " ")
         print(
-            f"{self.stage}: epoch {epoch}/{last}, {name} {float(value):.4f}, {left:.0f} s left",
+            f"{self.stage}: epoch {epoch}/{last}, {name} {measured}, {left:.0f} s left",
             flush=True,
         )

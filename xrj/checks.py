@@ -14,6 +14,9 @@ from xrj.infer_config import InferConfig
 from xrj.launch import count_devices
 from xrj.nets.zoo import ARCHITECTURES, VGG16, WIDTH, Architecture
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""What the nets are trained in: weights stay in 32 bits."""
+
 ALLOWED_TARGETS = re.compile(r"(albumentations|pytorch_lightning\.callbacks)\.[A-Z]\w*")
 """What `_target_` may name: these packages' classes, and nothing that their modules import."""
 
@@ -123,6 +126,11 @@ def check(cfg: DictConfig) -> None:
         _check_zoo("captioner", cfg.captioner, "vgg16", VGG16)
     if cfg.stage in ("inverse", "classifier", "captioner") and len(cfg.data.labels) < 2:
         raise ConfigError("data.labels: a diagnosis needs at least two labels; add one")
+    if cfg.trainer.precision not in PRECISIONS:
+        raise ConfigError(
+            f"trainer.precision={cfg.trainer.precision}: stages are trained in "
+            f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}; choose one of these"
+        )
     if cfg.logger.wandb not in ("offline", "online", "disabled"):
         raise ConfigError(f"logger.wandb={cfg.logger.wandb}: choose offline, online or disabled")
 

@@ -276,6 +276,7 @@ class TrainerConfig:
     sync_batchnorm: bool = MISSING
     channels_last: bool = MISSING
     compile: bool = MISSING
+    early_stopping_ends: bool = MISSING
     callbacks: dict[str, Any] = MISSING
 
 

@@ -6,14 +6,13 @@ import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -35,11 +34,15 @@ from xrj.callbacks.checkpoint import (
     StatelessRandom,
     check_checkpoint,
 )
+from xrj.callbacks.failures import explained
+from xrj.callbacks.finite import StopUnlessFinite
+from xrj.callbacks.further import build_further
 from xrj.callbacks.pictures import Pictures
 from xrj.callbacks.progress import EpochLines
 from xrj.checks import FREE, check, identity
 from xrj.config import STAGES, plain
 from xrj.datamodules.datamodule import IUXRayDataModule
+from xrj.datamodules.datasets import ImageDataset
 from xrj.datamodules.records import Counts
 from xrj.errors import ConfigError, HandoverError, UserError
 from xrj.files import locked, read_json, remove_temporaries, write_json
@@ -170,24 +173,45 @@ def _train_claimed(
     _check_siblings(cfg, folder.parent, data)
     made_of = {"split": data.split_hash, "vocabulary": data.vocabulary.hash}
     _check_data(folder, made_of)
-    for loader in (data.train_dataloader, data.val_dataloader):
-        loader()  # what is wrong with the data is said here, before other processes start
+    # What is wrong with the data is said here, before other processes start.
+    _, validation = data.train_dataloader(), data.val_dataloader()
     torch.manual_seed(derive(cfg.seed, cfg.stage, "start"))
     module = build_module(cfg, data, parents)
+    module.absent = _absent(validation.dataset, data.label_names)
+    if (unmeasured := sorted(module.unmeasured())) and _rank() == 0:
+        print(
+            f"{cfg.stage}: not measured: {', '.join(unmeasured)}"
+            f"{module.reason(unmeasured[0])}; add data or change data.split"
+        )
+    further = build_further(plain(cfg.trainer.callbacks), cfg.stage, module)
     if cfg.trainer.compile:
         for net in module.children():
             net.compile()
     if cfg.trainer.channels_last:
         module.to(memory_format=torch.channels_last)
-    trainer = _trainer(cfg, folder, module, data, lineage)
+    trainer = _trainer(cfg, folder, module, data, lineage, list(further.values()))
     begun = (folder / "run.json").exists()
     if _rank() == 0:
         write_json(folder / "counts.json", asdict(data.table.counts))
         data.table.split.write(folder / "split.json")
         run = {"version": __version__, "settings": _settings(cfg, parents), "data": made_of}
         write_json(folder / "run.json", run)
-    _fit(trainer, folder / "last.ckpt", module, data, begun=begun)
+    try:
+        _fit(trainer, folder / "last.ckpt", module, data, begun=begun)
+    except UserError:
+        raise
+    except Exception as error:
+        raise explained(error, further, cfg.data.num_workers) from error
+    if not (folder / "export" / "stage.json").exists():  # a callback has stopped it
+        return {}
     return _measures(load_export(folder, cfg.stage))
+
+
+def _absent(validation: Any, labels: Sequence[str]) -> list[str]:
+    """Return the labels that no X-ray of a validation set has; none where it is of captions."""
+    if not isinstance(validation, ImageDataset):
+        return []
+    return [name for index, name in enumerate(labels) if index not in validation.labels]
 
 
 def _check_siblings(cfg: DictConfig, chain: Path, data: IUXRayDataModule) -> None:
@@ -267,11 +291,12 @@ def _trainer(
     module: StageModule,
     data: IUXRayDataModule,
     lineage: Mapping[str, str],
+    further: Sequence[pl.Callback],
 ) -> pl.Trainer:
     """Return the trainer that the configuration describes.
 
     Raises:
-        ConfigError: There is no such device, precision or callback.
+        ConfigError: There is no such device.
     """
     export = partial(
         _export,
@@ -291,11 +316,11 @@ def _trainer(
         RichProgressBar(leave=True)
         if interactive
         else EpochLines(cfg.stage, partial(data.table.lacking, "val")),
-        *(
-            hydra.utils.instantiate(extra, _convert_="all")
-            for extra in cfg.trainer.callbacks.values()
+        StopUnlessFinite(cfg.stage, _remedy(cfg, folder)),
+        *further,
+        StageCheckpoint(
+            folder / "last.ckpt", export, early_stopping_ends=cfg.trainer.early_stopping_ends
         ),
-        StageCheckpoint(folder / "last.ckpt", export),
     ]
     on_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
     environment = TorchElasticEnvironment() if launched().processes > 1 else LightningEnvironment()
@@ -312,7 +337,6 @@ def _trainer(
             logger=loggers(cfg, folder),
             plugins=[AtomicCheckpointIO(), environment],
             default_root_dir=folder,
-            enable_checkpointing=False,
             enable_progress_bar=interactive,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -326,6 +350,14 @@ def _trainer(
         raise ConfigError(
             f"trainer ({given}): {str(error).strip()}; change one of these"
         ) from error
+
+
+def _remedy(cfg: DictConfig, folder: Path) -> str:
+    """Return what to change where losses are not finite."""
+    rates = (key for key in cfg[cfg.stage] if str(key).endswith("rate"))
+    lower = ", ".join(f"{cfg.stage}.{key}={cfg[cfg.stage][key]}" for key in rates)
+    precise = "" if cfg.trainer.precision == "32-true" else ", or set trainer.precision=32-true"
+    return f"lower {lower}{precise} and choose another name= or remove {folder}"
 
 
 def _fit(

@@ -41,9 +41,10 @@ class EpochLines(pl.Callback):
             return
         self.printed = now
         left = (now - self.started) / (epoch - self.first) * (last - epoch)
-        value: Any = trainer.callback_metrics.get(stage.headline, float("nan"))
+        value: Any = trainer.callback_metrics.get(stage.headline)
+        measured = "not measured" if value is None else f"{float(value):.4f}"
         name = stage.headline.removeprefix("val/").replace("_", " ")
-        shown = f"{name} {float(value):.4f}"
-        if math.isnan(value) and (absent := self.lacking()):
+        shown = f"{name} {measured}"
+        if value is not None and math.isnan(value) and (absent := self.lacking()):
             shown += f" (no '{absent[0]}' in val)"
         print(f"{self.stage}: epoch {epoch}/{last}, {shown}, {left:.0f} s left", flush=True)

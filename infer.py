@@ -5,24 +5,26 @@ import os
 import hydra
 from omegaconf import DictConfig
 
-from xrj.command import quote_paths, run_command, user_errors
-from xrj.config import register
+from xrj.checks import check_inputs, check_inference
+from xrj.command import run_command, user_errors
+from xrj.infer_config import InferConfig
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="infer")
-@user_errors
+@user_errors(InferConfig)
 def main(cfg: DictConfig) -> None:
     """Do the task that the configuration names."""
-    from xrj.tasks import run_task  # only now: help and mistaken flags need not wait for torch
+    check_inference(cfg)
+    check_inputs(cfg)
+
+    from xrj.tasks import run_task  # only now: help and mistakes need not wait for torch
 
     run_task(cfg)
 
 
 def run() -> None:
     """Do what the command line says."""
-    register()
-    quote_paths("image", "out", "runs", "data.root", "data.csv", "data.cache_dir", "evaluate.study")
-    run_command(main)
+    run_command(main, InferConfig)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ ORDER = (
     "errors",
     "files",
     "seeding",
+    "settings",
+    "finished",
     "datamodules",
     "nets",
     "losses",

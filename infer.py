@@ -5,7 +5,7 @@ import os
 import hydra
 from omegaconf import DictConfig
 
-from xrj.checks import check_inputs, check_inference
+from xrj.checks import check_inference, check_inputs
 from xrj.command import run_command, user_errors
 from xrj.infer_config import InferConfig
 

@@ -1,5 +1,7 @@
 """Train a stage: `python train.py stage=arae`; see `python train.py --help`."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -17,6 +19,10 @@ def main(cfg: DictConfig) -> None:
 
     from xrj.run import train  # only now: help and mistakes need not wait for torch
 
+    if len(sys.argv) == 1:
+        from xrj.estimate import convolution, estimate
+
+        print(estimate(cfg, convolution()), flush=True)
     train(cfg)
 
 

@@ -28,6 +28,7 @@ ORDER = (
     "config",
     "checks",
     "build",
+    "estimate",
     "justify",
     "evaluate",
     "web",

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import runpy
 import signal
 import struct
@@ -14,6 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.tiny import ROOT, TINY, places
+from xrj.estimate import estimate
 from xrj.files import locked, write_json
 
 
@@ -173,6 +175,18 @@ def test_the_tilde_is_the_home_folder_everywhere(configured, monkeypatch, tmp_pa
         assert OmegaConf.select(cfg, key) == path.replace("~", f"{tmp_path}/home")
     assert not (ROOT / "~").exists()
     assert (tmp_path / "home/x/multirun.yaml").is_file() == bool(multirun)
+
+
+def test_a_bare_command_says_how_long_and_what_is_quicker(configured, monkeypatch, capsys):
+    (cfg,) = configured()
+    line = capsys.readouterr().out
+    assert re.search(
+        r"roughly [\d,]+ hours for 1,000 X-rays on this machine and gan2 beside, estimated", line
+    )
+    assert "experiment=demo" in line
+    assert "roughly 0 hours" in estimate(cfg, 1e-9)
+    configured("stage=arae")
+    assert "hours" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["2024_01", "1e3", "true", "null"])

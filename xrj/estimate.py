@@ -46,7 +46,7 @@ def estimate(cfg: DictConfig, seconds: float) -> str:
     hours = sum(cost * cfg[stage].max_epochs for stage, cost in COST.items())
     hours *= seconds * XRAYS / 3600
     return (
-        f"the chain {', '.join(COST)} at these sizes: roughly {hours:,.0f} hours for {XRAYS:,} "
-        "X-rays on this machine and gan2 beside, estimated from one convolution's time, perhaps twice or half as "
-        f"much; minutes: {QUICK}"
+        f"{', '.join(COST)}: roughly {hours:,.0f} hours for {XRAYS:,} X-rays on this machine, "
+        "estimated from the time of one convolution; gan2 comes on top, its time was never "
+        f"measured; quicker: {QUICK}"
     )

@@ -1,28 +1,35 @@
 """Justify X-rays, report on a chain: `python infer.py image=PATH`; see `--help`."""
 
 import os
+import sys
 
 import hydra
 from omegaconf import DictConfig
 
-from xrj.command import quote_paths, run_command, user_errors
-from xrj.config import register
+from xrj.checks import check_inference, check_inputs
+from xrj.command import run_command, user_errors
+from xrj.infer_config import InferConfig
+from xrj.launch import alone
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="infer")
-@user_errors
+@user_errors(InferConfig)
 def main(cfg: DictConfig) -> None:
     """Do the task that the configuration names."""
-    from xrj.tasks import run_task  # only now: help and mistaken flags need not wait for torch
+    check_inference(cfg)
+    check_inputs(cfg)
+    alone()  # Lightning reads the launcher's variables as it is imported
+
+    from xrj.tasks import run_task  # only now: help and mistakes need not wait for torch
 
     run_task(cfg)
 
 
 def run() -> None:
     """Do what the command line says."""
-    register()
-    quote_paths("image", "out", "runs", "data.root", "data.csv", "data.cache_dir", "evaluate.study")
-    run_command(main)
+    continues = "task=evaluate" in sys.argv
+    stopped = "the same command continues" if continues else "the same command begins anew"
+    run_command(main, InferConfig, stopped)
 
 
 if __name__ == "__main__":

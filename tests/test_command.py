@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import runpy
 import signal
 import struct
@@ -11,9 +12,14 @@ import time
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from tests.commands import call_infer
 from tests.tiny import ROOT, TINY, places
+from xrj.errors import ConfigError
+from xrj.estimate import estimate
 from xrj.files import locked, write_json
+from xrj.run import _claimed
 
 
 @pytest.fixture
@@ -66,19 +72,36 @@ def mistake(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("gan1.widht=4", ["gan1.widht", "--help"]),
+        ("gan1.widht=4", ["gan1.widht: no such setting; did you mean gan1.width?", "--help"]),
+        ("width=4", ["did you mean gan1.width or gan2.width or inverse.width"]),
+        ("+gan1.widht=4", ["gan1.widht: no such setting; did you mean gan1.width?"]),
+        ("parents.area=x", ["did you mean parents.arae?"]),
+        ("experimnt=demo", ["did you mean experiment?"]),
+        ("task=report", ["task: no such setting; it is one of infer.py"]),
+        ("trainer.callbacks.x=1", ["write +trainer.callbacks.x=VALUE"]),
+        ("data=manifst", ["did you mean manifest? there are: iu_xray, manifest, phantom;"]),
+        ("demo", ["demo: settings are given as KEY=VALUE"]),
+        ("--multrun", ["--multrun: no such option; did you mean --multirun?"]),
+        ("--stage=arae", ["--stage: no such option; did you mean stage=arae?"]),
+        ("-name=x", ["did you mean name=x?"]),
+        ("gan1.width=1,2", ["Ambiguous value", "several values need -m"]),
+        ("stage=arae,gan1", ["stage=arae,gan1: several values need -m"]),
+        ("name=a,b", ["name=a,b: several values need -m", "quotes"]),
+        ("data.root=", ["data.root='': is no path"]),
         ("dims.noise=many", ["dims.noise=many", "Integer"]),
-        ("stage=gan3", ["stage=gan3", "arae, gan1, gan2, inverse"]),
-        ("experiment=nothing", ["experiment/nothing"]),
+        ("stage=gan3", ["stage=gan3", "arae, gan1, gan2, inverse", "did you mean gan2?"]),
+        ("experiment=nothing", ["experiment/nothing", "there are: demo, large"]),
+        ("experiment=dmo", ["did you mean demo?"]),
         ("name", ["name"]),
         (
             "+trainer.callbacks.x={_target_: os.system}",
             ["trainer.callbacks.x._target_=os.system", "not allowed"],
         ),
     ],
-    ids=["key", "type", "stage", "experiment", "grammar", "target"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_mistaken_flag(mistake, override, words):
+def test_a_mistaken_flag(mistake, monkeypatch, override, words):
+    monkeypatch.setitem(sys.modules, "xrj.run", None)  # torch is not waited for
     line = mistake(override)
     assert all(word in line for word in words)
 
@@ -93,7 +116,7 @@ def test_a_mistaken_flag(mistake, override, words):
         (["data.split.file=/no/split.json"], ["/no/split.json", "cannot be read"]),
         (["data.split.fractions=[1,0,0]"], ["data.split.fractions"]),
         (["data.source=nowhere"], ["data.source=nowhere", "phantom"]),
-        (["trainer.devices=foo"], ["trainer (", "devices=foo"]),
+        (["trainer.devices=foo"], ["trainer.devices=foo: give how many"]),
         (["trainer.devices=0"], ["devices=0"]),
         (["trainer.accelerator=abacus"], ["accelerator=abacus"]),
         (["trainer.precision=3"], ["precision=3"]),
@@ -108,7 +131,72 @@ def test_a_mistaken_flag(mistake, override, words):
 def test_a_mistake_in_one_line_claims_no_folder(mistake, tmp_path, overrides, words):
     line = mistake(*TINY, *places(tmp_path), *overrides)
     assert all(word in line for word in words), line
-    assert not (tmp_path / "runs/default/arae/run.json").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistaken_name_lists_those_that_there_are(mistake, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "xrj.run", None)
+    for name in ("demo", "noise/a", "unfinished"):
+        folder = tmp_path / name / "arae" / ("x" if name == "unfinished" else "export")
+        write_json(folder / "stage.json", {})
+    line = mistake("stage=gan1", "name=dmo", f"runs={tmp_path}")
+    assert f"run python train.py stage=arae name=dmo runs={tmp_path} first" in line
+    assert line.endswith("first; did you mean demo? there are: demo, noise/a")
+    (tmp_path / "dmo").mkdir()
+    assert mistake("stage=gan1", "name=dmo", f"runs={tmp_path}").endswith("first")
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """Run the command; return the configurations that it would train."""
+
+    def run(*overrides):
+        found = []
+        monkeypatch.setattr("xrj.run.train", found.append)
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", ["train.py", *overrides])
+        runpy.run_path("train.py", run_name="__main__")
+        return found
+
+    return run
+
+
+def test_names_are_text(configured, tmp_path):
+    jobs = configured("-m", "name=2024_01,1e3,true", f"runs={tmp_path}/w=1 (a)")
+    assert [cfg.name for cfg in jobs] == ["2024_01", "1e3", "true"]
+    assert {cfg.parents.arae for cfg in jobs[:1]} == {f"{tmp_path}/w=1 (a)/2024_01/arae"}
+    assert (tmp_path / "w=1 (a)" / "multirun.yaml").is_file()
+
+
+@pytest.mark.parametrize("multirun", [(), ("-m",)], ids=["single", "multirun"])
+def test_the_tilde_is_the_home_folder_everywhere(configured, monkeypatch, tmp_path, multirun):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    paths = {"data.root": "~/r", "data.csv": "~/c", "data.cache_dir": "~/k", "parents.gan1": "~/g"}
+    (cfg,) = configured(*multirun, "runs=~/x", *(f"{key}={path}" for key, path in paths.items()))
+    assert cfg.parents.arae == f"{tmp_path}/home/x/default/arae"
+    for key, path in paths.items():
+        assert OmegaConf.select(cfg, key) == path.replace("~", f"{tmp_path}/home")
+    assert not (ROOT / "~").exists()
+    assert (tmp_path / "home/x/multirun.yaml").is_file() == bool(multirun)
+
+
+def test_a_bare_command_says_how_long_and_what_is_quicker(configured, monkeypatch, capsys):
+    (cfg,) = configured()
+    line = capsys.readouterr().out
+    assert re.search(r"roughly [\d,]+ hours for 1,000 X-rays on this machine, estimated", line)
+    assert "experiment=demo" in line
+    assert "roughly 0 hours" in estimate(cfg, 1e-9)
+    configured("stage=arae")
+    assert "hours" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["2024_01", "1e3", "true", "null"])
+def test_a_file_that_makes_a_number_of_a_name_is_told_so(mistake, tmp_path, name):
+    folder = tmp_path / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(f"# @package _global_\nname: {name}\n")
+    line = mistake("--config-dir", str(tmp_path / "conf"), "experiment=mine")
+    assert "not as text; put it in quotes" in line
 
 
 @pytest.mark.parametrize("multirun", [(), ("-m",)], ids=["single", "multirun"])
@@ -141,6 +229,83 @@ def test_a_bug_ends_a_multirun_with_its_traceback(monkeypatch, tmp_path):
     with pytest.raises(ZeroDivisionError):
         runpy.run_path("train.py", run_name="__main__")
     assert began == ["arae"]
+
+
+def interrupted(cfg):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("multirun", [(), ("-m",)], ids=["single", "multirun"])
+def test_ctrl_c_ends_the_chain_and_says_how_to_continue(monkeypatch, capsys, tmp_path, multirun):
+    began = []
+    monkeypatch.setattr("xrj.run.train", lambda cfg: interrupted(began.append(cfg.stage)))
+    monkeypatch.chdir(ROOT)
+    stages = "arae,gan1" if multirun else "arae"
+    monkeypatch.setattr(sys, "argv", ["train.py", *multirun, f"stage={stages}", f"runs={tmp_path}"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path("train.py", run_name="__main__")
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C; the same command continues\n"
+    assert began == ["arae"]
+
+
+@pytest.mark.parametrize(("task", "words"), [("justify", "begins anew"), ("evaluate", "continues")])
+def test_ctrl_c_while_justifying(monkeypatch, capsys, tmp_path, task, words):
+    monkeypatch.setattr("xrj.tasks.run_task", interrupted)
+    status, _, said = call_infer(monkeypatch, capsys, tmp_path, [f"task={task}"])
+    assert (status, said) == (130, [f"stopped by Ctrl-C; the same command {words}"])
+
+
+@pytest.mark.parametrize(
+    ("multirun", "words"), [((), "add -m"), (("-m",), "there is no srun on this machine")]
+)
+def test_a_cluster_where_there_is_none(mistake, monkeypatch, tmp_path, multirun, words):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert words in mistake(*multirun, "cluster=slurm", "stage=arae", f"runs={tmp_path}/runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def start(folder, error, *files):
+    with _claimed(folder):
+        for name in files:
+            (folder / name).touch()
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "files"),
+    [
+        (ConfigError, ()),
+        (KeyboardInterrupt, ()),
+        (OSError, ()),
+        (ConfigError, ("run.json", "logs")),
+    ],
+)
+def test_a_start_that_fails_leaves_no_folder(tmp_path, error, files):
+    with pytest.raises(error):
+        start(tmp_path / "runs/a/b/arae", error, *files)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_what_was_there(tmp_path):
+    (tmp_path / "runs/a/gan1").mkdir(parents=True)
+    with pytest.raises(ConfigError):
+        start(tmp_path / "runs/a/arae", ConfigError)
+    assert [path.name for path in (tmp_path / "runs/a").iterdir()] == ["gan1"]
+    with pytest.raises(ConfigError):
+        start(tmp_path / "runs/a/gan1", ConfigError)
+    assert (tmp_path / "runs/a/gan1").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("error", "files"),
+    [(KeyboardInterrupt, ("run.json",)), (ConfigError, ("run.json", "last.ckpt"))],
+)
+def test_a_training_that_has_begun_stays(tmp_path, error, files):
+    with pytest.raises(error):
+        start(tmp_path / "runs/a/arae", error, *files)
+    assert (tmp_path / "runs/a/arae/run.json").exists()
 
 
 def test_sigterm_is_no_success_and_the_next_start_continues(tmp_path):

@@ -1,14 +1,17 @@
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import signal
+import stat
 from multiprocessing import get_context
 
 import pytest
 
 from xrj.errors import DataError
 from xrj.files import (
+    _tell,
     atomic_path,
     locked,
     read_json,
@@ -135,3 +138,85 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
         locked(tmp_path / "file/x", wait=True),
     ):
         pass
+
+
+@pytest.fixture
+def told(capsys):
+    """What is said on stderr, which is said once a process."""
+    _tell.cache_clear()
+    return lambda: capsys.readouterr().err.splitlines()
+
+
+def refuse(monkeypatch, module, function, number, *, of=lambda *_: True):
+    real = getattr(module, function)
+
+    def refused(handle, *arguments):
+        if of(handle):
+            raise OSError(number, os.strerror(number))
+        return real(handle, *arguments)
+
+    monkeypatch.setattr(module, function, refused)
+
+
+@pytest.mark.parametrize("number", ["ENOSYS", "ENOLCK", "EOPNOTSUPP", "EINVAL", "EIO"])
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_file_system_without_locks_is_told_once(tmp_path, monkeypatch, told, number, wait):
+    refuse(monkeypatch, fcntl, "flock", getattr(errno, number))
+    for _ in range(2):
+        with locked(tmp_path / ".lock", wait=wait) as obtained:
+            assert obtained
+    (line,) = told()
+    assert line.startswith(f"warning: {tmp_path}: the file system has no locks (")
+
+
+def is_folder(handle):
+    return stat.S_ISDIR(os.fstat(handle).st_mode)
+
+
+@pytest.mark.parametrize("number", ["EINVAL", "ENOTSUP", "EBADF", "EIO", "EACCES"])
+def test_a_folder_that_cannot_be_flushed_is_told_once(tmp_path, monkeypatch, told, number):
+    refuse(monkeypatch, os, "fsync", getattr(errno, number), of=is_folder)
+    write_json(tmp_path / "a.json", 1)
+    write_json(tmp_path / "b.json", 2)
+    assert names(tmp_path) == ["a.json", "b.json"]
+    (line,) = told()
+    assert line.startswith(f"warning: {tmp_path}: the file system cannot flush to disk (")
+
+
+@pytest.mark.parametrize("number", ["EINVAL", "ENOSYS", "EOPNOTSUPP"])
+def test_a_file_system_that_flushes_nothing_is_told(tmp_path, monkeypatch, told, number):
+    refuse(monkeypatch, os, "fsync", getattr(errno, number))
+    write_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json") == 1
+    assert len(told()) == 1
+
+
+@pytest.mark.parametrize("number", ["EIO", "ENOSPC", "EDQUOT"])
+def test_a_file_that_did_not_reach_the_disk_is_an_error(tmp_path, monkeypatch, number):
+    refuse(monkeypatch, os, "fsync", getattr(errno, number))
+    with pytest.raises(DataError, match=r"a\.json: cannot be written"):
+        write_json(tmp_path / "a.json", 1)
+    assert names(tmp_path) == []
+
+
+def test_a_path_through_a_file_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"a\.json: cannot be written \(.*\)"):
+        write_json(tmp_path / "file/x/a.json", 1)
+
+
+def test_who_waited_for_a_lock_that_was_removed_takes_the_new_one(tmp_path, monkeypatch):
+    path, real, calls = tmp_path / ".lock", fcntl.flock, []
+
+    def flock(handle, operation):
+        real(handle, operation)
+        calls.append(handle)
+        if len(calls) == 1:  # the former holder removes it as it ends
+            path.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(path, wait=True) as first:
+        assert first
+        assert len(calls) == 2
+        with locked(path, wait=False) as second:
+            assert not second

@@ -14,7 +14,6 @@ from hydra import compose, initialize_config_dir
 
 from tests.chains import CONF
 from tests.commands import call_infer
-from xrj.command import quote_paths
 from xrj.config import register
 from xrj.errors import ConfigError, DataError
 from xrj.files import sha256_json
@@ -365,12 +364,6 @@ def test_find_images_takes_a_file_a_folder_or_a_glob(tmp_path):
     assert find_images(str(tmp_path / "*.png")) == [tmp_path / "[1].png", tmp_path / "b.png"]
     with pytest.raises(DataError, match="no such file"):
         find_images(str(tmp_path / "c*"))
-
-
-def test_a_multirun_is_not_quoted(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["infer.py", "-m", "image=a.png,b.png"])
-    quote_paths("image")
-    assert sys.argv[2] == "image=a.png,b.png"
 
 
 def test_config_errors_are_user_errors():

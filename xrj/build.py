@@ -52,7 +52,11 @@ def build_data(cfg: DictConfig) -> IUXRayDataModule:
     resolution = dims.large if cfg.stage == "gan2" else settings.get("resolution", dims.small)
     data = plain(cfg.data)
     data["labels"] = _label_rules(data["labels"])
-    data["augmentations"] += plain(settings).get("augmentations", [])
+    own = plain(settings).get("augmentations", [])
+    data["augmentations"] = {
+        "data.augmentations": data["augmentations"],
+        f"{cfg.stage}.augmentations": own,
+    }
     return IUXRayDataModule(
         **data,
         small=dims.small,
@@ -92,7 +96,7 @@ def build_evaluation_data(
             **{key: value for key, value in moved.items() if value is not None},
             "split": split,
             "labels": _label_rules(recorded["labels"]),
-            "augmentations": [],
+            "augmentations": {},
             "download": False,
         },
         small=dims["small"],

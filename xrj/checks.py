@@ -4,14 +4,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from xrj.config import STAGES, TrainConfig, plain
 from xrj.errors import ConfigError
+from xrj.finished import require_finished
 from xrj.infer_config import InferConfig
-from xrj.nets.zoo import ARCHITECTURES, VGG16, WIDTH, Architecture
+from xrj.launch import count_devices
+from xrj.nets.architectures import ARCHITECTURES, VGG16, WIDTH, Architecture
+from xrj.settings import PATH, Setting, nearest
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""What the nets are trained in: weights stay in 32 bits."""
 
 ALLOWED_TARGETS = re.compile(r"(albumentations|pytorch_lightning\.callbacks)\.[A-Z]\w*")
 """What `_target_` may name: these packages' classes, and nothing that their modules import."""
@@ -30,17 +36,37 @@ def _targets(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _check_keys(value: Mapping[str, Any], schema: type, path: str = "") -> None:
-    """Refuse keys that the schema lacks, which Hydra's `+key=value` adds without a word."""
-    types = {field.name: field.type for field in fields(schema)}
+    """Refuse keys that the schema lacks, which Hydra's `+key=value` adds without a word.
+
+    And values that are no text where names and paths stand, as YAML reads 2024_01 without quotes.
+    """
+    declared = {field.name: field for field in fields(schema)}
     for key, item in value.items():
         name = f"{path}{key}"
-        if key not in types:
+        if key not in declared:
+            near = nearest(name, [f"{path}{known}" for known in declared])
             raise ConfigError(
-                f"{name}: no such setting; {path or 'the configuration '}knows {', '.join(types)}"
+                f"{name}: no such setting; {near}{path.rstrip('.') or 'the configuration'} knows "
+                f"{', '.join(declared)}"
             )
-        kind = types[key]
+        kind, setting = declared[key].type, Setting.of(declared[key])
         if isinstance(kind, type) and is_dataclass(kind):
             _check_keys(item, kind, f"{name}.")
+        for inner in get_args(kind) if setting.many else ():
+            if is_dataclass(inner):
+                for number, one in enumerate(item):
+                    _check_keys(one, cast(type, inner), f"{name}[{number}].")
+        if setting.kind and not (setting.optional and item is None):
+            for one in item if setting.many else [item]:
+                _check_text(name, one, setting.kind)
+
+
+def _check_text(key: str, value: Any, kind: str) -> None:
+    if not isinstance(value, str):
+        what = type(value).__name__
+        raise ConfigError(f"{key}={value}: was read as {what}, not as text; put it in quotes")
+    if kind == PATH and (not value.strip() or "\0" in value):
+        raise ConfigError(f"{key}={value!r}: is no path; give one, or leave it out")
 
 
 _LEAST: Mapping[str, float] = {
@@ -102,7 +128,8 @@ def check(cfg: DictConfig) -> None:
                 "name a class of albumentations or pytorch_lightning.callbacks"
             )
     if cfg.stage not in STAGES:
-        raise ConfigError(f"stage={cfg.stage}: unknown; choose one of {', '.join(STAGES)}")
+        near = nearest(cfg.stage, STAGES)
+        raise ConfigError(f"stage={cfg.stage}: unknown; choose one of {', '.join(STAGES)}; {near}")
     for key in ("small", "large"):
         size = cfg.dims[key]
         if size < 8 or size & (size - 1):
@@ -122,8 +149,23 @@ def check(cfg: DictConfig) -> None:
         _check_zoo("captioner", cfg.captioner, "vgg16", VGG16)
     if cfg.stage in ("inverse", "classifier", "captioner") and len(cfg.data.labels) < 2:
         raise ConfigError("data.labels: a diagnosis needs at least two labels; add one")
+    if cfg.trainer.precision not in PRECISIONS:
+        raise ConfigError(
+            f"trainer.precision={cfg.trainer.precision}: stages are trained in "
+            f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}; choose one of these"
+        )
     if cfg.logger.wandb not in ("offline", "online", "disabled"):
         raise ConfigError(f"logger.wandb={cfg.logger.wandb}: choose offline, online or disabled")
+
+
+def check_parents(cfg: DictConfig) -> None:
+    """Check that the stages that a training builds on are there, as far as files' names tell.
+
+    Raises:
+        HandoverError: An earlier stage has not finished.
+    """
+    for stage in STAGES[cfg.stage]:
+        require_finished(Path(cfg.parents[stage]), stage)
 
 
 def _check_zoo(stage: str, settings: DictConfig, net: str, architecture: Architecture) -> None:
@@ -141,6 +183,30 @@ def _check_zoo(stage: str, settings: DictConfig, net: str, architecture: Archite
         )
 
 
+TASKS: Mapping[str, tuple[str, ...]] = {
+    "justify": ("arae", "gan1", "gan2", "inverse"),
+    "report": ("arae", "gan1", "gan2", "inverse"),
+    "evaluate": ("arae", "gan1", "gan2", "inverse"),
+    "interpolate": ("arae",),
+    "serve": ("arae", "gan1", "gan2", "inverse"),
+    "study": (),
+}
+"""Each of `infer.py`'s tasks and the stages that it needs, whatever else is asked."""
+
+
+def check_inputs(cfg: DictConfig) -> None:
+    """Check that a task is given what it works on, as far as the names of files tell.
+
+    Raises:
+        ConfigError: No X-ray is named.
+        HandoverError: A stage that the task needs has not finished.
+    """
+    if cfg.task == "justify" and cfg.image is None:
+        raise ConfigError("image: says which X-ray to justify; give image=PATH, a folder or a glob")
+    for stage in TASKS[cfg.task]:
+        require_finished(Path(cfg.chain[stage]), stage)
+
+
 def check_inference(cfg: DictConfig) -> None:
     """Check what types alone cannot of `infer.py`'s configuration.
 
@@ -149,6 +215,9 @@ def check_inference(cfg: DictConfig) -> None:
     """
     _check_keys(plain(cfg), InferConfig)
     _check_name(cfg.name)
+    if cfg.task not in TASKS:
+        near = nearest(cfg.task, TASKS)
+        raise ConfigError(f"task={cfg.task}: unknown; choose one of {', '.join(TASKS)}; {near}")
     numbers = (
         "beams",
         "count",
@@ -211,10 +280,8 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     else watches it, nor what is logged.
     """
     whole = plain(cfg)
-    trainer = {
-        key: whole["trainer"][key]
-        for key in ("devices", "num_nodes", "precision", "sync_batchnorm")
-    }
+    trainer = {key: whole["trainer"][key] for key in ("num_nodes", "precision", "sync_batchnorm")}
+    trainer["devices"] = count_devices(cfg.trainer)
     kept = {
         "stage": whole["stage"],
         "seed": whole["seed"],

@@ -2,29 +2,49 @@
 
 import errno
 import os
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from xrj.errors import UserError
+from xrj.config import TrainConfig, register
+from xrj.errors import ConfigError, UserError
+from xrj.infer_config import InferConfig
+from xrj.settings import expand_home, nearest, quote, settings
+
+Task = Callable[[DictConfig], None]
+
+PROGRAMS = {"train.py": TrainConfig, "infer.py": InferConfig}
+FLAGS = (
+    *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run"),
+    *("--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir"),
+    *("--experimental-rerun", "--info"),
+)
+"""Hydra's options."""
+SHORT = ("-h", "-c", "-p", "-r", "-m", "-sc", "-i")
+"""How short ones begin."""
+CONF = Path(__file__).parents[1] / "conf"
 
 DISK = frozenset(
     {
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
-        *(errno.ENOTDIR, errno.EEXIST),
+        *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG),
     }
 )
 """What the system answers when a folder cannot be written: a user's to mend, not a bug."""
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def _one_line(schema: type) -> Iterator[None]:
     """Turn a user's mistakes into `fail`.
 
     A configuration that cannot be composed and a folder that cannot be written are such mistakes.
@@ -34,8 +54,7 @@ def _one_line() -> Iterator[None]:
     except UserError as error:
         fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        reason = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
-        fail(f"{str(error).splitlines()[0]}{reason}; see --help")
+        fail(f"{_explained(error, schema).rstrip()} see --help")
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -45,40 +64,116 @@ def _one_line() -> Iterator[None]:
         )
 
 
-def user_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Wrap a command's task so that a user's mistake ends it before Hydra reports a failed job."""
+class SlurmCheck(Callback):
+    """Refuses `cluster=slurm` where there is nothing to submit, or nowhere to submit it to."""
 
-    @wraps(task)
-    def wrapped(cfg: DictConfig) -> None:
-        with _one_line():
-            task(cfg)
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a single run, which Hydra would start here."""
+        fail("cluster=slurm: submits the jobs of a multirun; add -m, or leave cluster=slurm out")
 
-    return wrapped
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look for SLURM's commands."""
+        for name in ("srun", "sbatch"):
+            if shutil.which(name) is None:
+                fail(
+                    f"cluster=slurm: there is no {name} on this machine; start the command where "
+                    "SLURM is, or leave cluster=slurm out"
+                )
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Run a Hydra main; mistakes that Hydra finds are answered as `user_errors` does."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    with _one_line():
-        main()
+def _explained(error: Exception, schema: type) -> str:
+    """Say in a line what cannot be composed, and what may have been meant."""
+    line, cause = str(error).splitlines()[0], error.__cause__
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        there = [name for name in error.options if not name.startswith("_")]
+        near = nearest(error.missing_cfg_file.rpartition("/")[2], there)
+        return f"{line.rstrip('.')}; {near}there are: {', '.join(there)};"
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        near = nearest(error.override, _keys(schema))
+        return f"{error.override}: {near}settings are given as KEY=VALUE;"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        return f"{cause.full_key}: no such setting; {_meant(str(cause.full_key), schema)}"
+    if line.startswith("Ambiguous value"):
+        return f"{line}; several values need -m, a list is [1,2];"
+    return f"{line} ({str(cause).splitlines()[0]});" if cause else f"{line};"
 
 
-def quote_paths(*keys: str) -> None:
-    """Quote the values of these overrides in `sys.argv`, so that a path may hold any sign.
+def _meant(key: str, schema: type) -> str:
+    """Say what a key that is no setting may have meant, or nothing."""
+    if any(key.startswith(f"{known}.") for known, _ in settings(schema)):
+        return f"to add it, write +{key}=VALUE; "
+    for program, other in PROGRAMS.items():
+        if other is not schema and any(
+            known == key or known.startswith(f"{key}.") for known, _ in settings(other)
+        ):
+            return f"it is one of {program}; "
+    return nearest(key, _keys(schema))
 
-    Hydra's grammar gives commas, brackets, equals signs and the like a meaning; a multirun, which
-    needs it, is left as it is.
+
+def _keys(schema: type) -> list[str]:
+    """Return the keys of all settings and the names of all groups."""
+    groups = (path.name for path in CONF.iterdir() if path.is_dir()) if CONF.is_dir() else ()
+    return [*(key for key, _ in settings(schema)), *groups]
+
+
+def user_errors(schema: type) -> Callable[[Task], Task]:
+    """Wrap a command's task so that a user's mistake ends it before Hydra reports a failed job.
+
+    The task gets a configuration in whose paths ~ is the home folder.
     """
-    if {"-m", "--multirun"} & set(sys.argv):
-        return
-    for index, argument in enumerate(sys.argv[1:], start=1):
-        key, equals, value = argument.partition("=")
-        if equals and key in keys and value not in ("", "null") and value[0] not in "'\"":
-            value = value.replace("'", r"\'")
-            sys.argv[index] = f"{key}='{value}'"
+
+    def wrap(task: Task) -> Task:
+        @wraps(task)
+        def wrapped(cfg: DictConfig) -> None:
+            with _one_line(schema):
+                expand_home(cfg, schema)
+                task(cfg)
+
+        return wrapped
+
+    return wrap
+
+
+def run_command(main: Callable[[], None], schema: type, stopped: str) -> None:
+    """Run a Hydra main; mistakes that Hydra finds are answered as `user_errors` does.
+
+    Args:
+        main: It.
+        schema: Of its configuration.
+        stopped: What the same command does after Ctrl-C, which ends this one with status 130.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    register()
+    try:
+        with _one_line(schema):
+            _check_flags(schema)
+            sys.argv[1:] = quote(sys.argv[1:], schema)
+            main()
+    except KeyboardInterrupt:
+        print(f"stopped by Ctrl-C; {stopped}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _check_flags(schema: type) -> None:
+    """Refuse options that Hydra lacks, whose own refusal prints its usage.
+
+    Raises:
+        ConfigError: There is such an option.
+    """
+    for argument in sys.argv[1:]:
+        if not argument.startswith("-") or (argument.startswith(SHORT) and "=" not in argument):
+            continue
+        flag = argument.partition("=")[0]
+        if len(flag) > 2 and any(known.startswith(flag) for known in FLAGS):
+            continue
+        keys = _keys(schema)
+        near = nearest(flag, FLAGS) or nearest(flag.lstrip("-"), keys)
+        if flag.lstrip("-") in keys:
+            near = f"did you mean {argument.lstrip('-')}? "
+        raise ConfigError(f"{flag}: no such option; {near}see --help")
 
 
 def fail(message: str) -> NoReturn:
     """Print `error: message` in one line and exit with status 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {' '.join(message.split()).rstrip(';')}", file=sys.stderr)
     sys.exit(2)

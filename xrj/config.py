@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from xrj.infer_config import InferConfig
+from xrj.settings import a_name, a_path, home
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "arae": (),
@@ -183,7 +184,7 @@ class ClassifierConfig:
     net: Net = MISSING
     width: int = MISSING
     resolution: int = MISSING
-    weights: str | None = None
+    weights: Any = a_path(None)
     rate: float = MISSING
     decay: float = MISSING
     balance_labels: bool = MISSING
@@ -199,7 +200,7 @@ class CaptionerConfig:
     width: int = MISSING
     resolution: int = MISSING
     batch_norm: bool = MISSING
-    weights: str | None = None
+    weights: Any = a_path(None)
     rate: float = MISSING
     vision_rate: float = MISSING
     vision_from: int = MISSING
@@ -221,7 +222,7 @@ class PhantomConfig:
 class LabelConfig:
     """One label and its rule over MeSH terms; see `labels.LabelRule`."""
 
-    name: str = MISSING
+    name: Any = a_name()
     only: list[str] | None = None
     any: list[str] | None = None
 
@@ -242,7 +243,7 @@ class SplitConfig:
 
     fractions: list[float] = MISSING
     seed: int = MISSING
-    file: str | None = None
+    file: Any = a_path(None)
 
 
 @dataclass
@@ -250,10 +251,10 @@ class DataConfig:
     """Where the X-rays come from; see `IUXRayDataModule`."""
 
     source: Source = MISSING
-    root: str | None = None
-    csv: str | None = None
+    root: Any = a_path(None)
+    csv: Any = a_path(None)
     download: bool = MISSING
-    cache_dir: str = MISSING
+    cache_dir: Any = a_path()
     phantom: PhantomConfig = MISSING
     labels: list[LabelConfig] = MISSING
     captions: CaptionConfig = MISSING
@@ -278,6 +279,7 @@ class TrainerConfig:
     sync_batchnorm: bool = MISSING
     channels_last: bool = MISSING
     compile: bool = MISSING
+    early_stopping_ends: bool = MISSING
     callbacks: dict[str, Any] = MISSING
 
 
@@ -286,8 +288,16 @@ class LoggerConfig:
     """Weights & Biases beside the CSV that is always written; pictures every so many epochs."""
 
     wandb: str = MISSING
-    project: str = MISSING
+    project: Any = a_name()
     pictures_every: int = MISSING
+
+
+@dataclass
+class ParentsConfig:
+    """Run folders that earlier stages are taken from."""
+
+    arae: Any = a_path()
+    gan1: Any = a_path()
 
 
 @dataclass
@@ -295,10 +305,10 @@ class TrainConfig:
     """All of `train.py`'s configuration."""
 
     stage: str = MISSING
-    name: str = MISSING
+    name: Any = a_name()
     seed: int = MISSING
-    runs: str = MISSING
-    parents: dict[str, str] = MISSING
+    runs: Any = a_path()
+    parents: ParentsConfig = MISSING
     dims: DimsConfig = MISSING
     data: DataConfig = MISSING
     arae: AraeConfig = MISSING
@@ -313,10 +323,11 @@ class TrainConfig:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra."""
+    """Make the schemas known to Hydra, and `${home:PATH}`, in which ~ is the home folder."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="infer_schema", node=InferConfig)
+    OmegaConf.register_new_resolver("home", home, replace=True)
 
 
 def plain(node: Any) -> Any:

@@ -18,6 +18,7 @@ from xrj import __version__
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.errors import DataError, HandoverError
 from xrj.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from xrj.finished import require_finished, training
 from xrj.nets.registry import NETS, build_net
 
 SCHEMA = 1
@@ -118,14 +119,7 @@ class StageExport:
 
 def _again(export: Path) -> str:
     """Say how an export is made anew; its checkpoint holds the kept weights."""
-    return f"remove {export} and run {_training(export.parent, export.parent.name)} again"
-
-
-def _training(run: Path, stage: str) -> str:
-    """Return the command that trains a stage into its run folder."""
-    runs, name = run.parent.parent, run.parent.name
-    place = "" if runs == Path("runs") else f" runs={runs}"
-    return f"python train.py stage={stage} name={name}{place}"
+    return f"remove {export} and run {training(export.parent, export.parent.name)} again"
 
 
 def write_export(
@@ -198,11 +192,7 @@ def load_export(folder: Path, stage: str) -> StageExport:
     """
     folder = folder / "export"
     path = folder / "stage.json"
-    if not path.is_file():
-        raise HandoverError(
-            f"{folder.parent}: stage '{stage}' has not finished there; "
-            f"run {_training(folder.parent, stage)} first"
-        )
+    require_finished(folder.parent, stage)
     try:
         info = read_json(path)
     except DataError as error:
@@ -271,6 +261,6 @@ def check_fit(
         if found is not None and found != wanted:
             raise HandoverError(
                 f"{export.folder}: stage '{stage}' was built on another '{parent}'; remove "
-                f"{export.folder.parent} and run {_training(export.folder.parent, stage)} again, "
+                f"{export.folder.parent} and run {training(export.folder.parent, stage)} again, "
                 "with the settings that it had"
             )

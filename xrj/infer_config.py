@@ -6,6 +6,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from xrj.settings import a_name, a_path
+
 
 class Optimizer(StrEnum):
     """Optimiser of the mapping M: all images at once, or the paper's, one image at a time."""
@@ -54,9 +56,9 @@ class BlendConfig:
 class MovedDataConfig:
     """Where the data lie now, where that is not where the run recorded them."""
 
-    root: str | None = None
-    csv: str | None = None
-    cache_dir: str | None = None
+    root: Any = a_path(None)
+    csv: Any = a_path(None)
+    cache_dir: Any = a_path(None)
 
 
 @dataclass
@@ -86,12 +88,12 @@ class StudyConfig:
 
     step: str | None = None
     methods: list[str] = MISSING
-    readers: list[str] = MISSING
+    readers: list[Any] = a_name()
     per_reader: int = MISSING
     shared: int = MISSING
     overlap: str = MISSING
     url: str | None = None
-    reader: str | None = None
+    reader: Any = a_name(None)
     resamples: int = MISSING
     simulated: OpinionConfig = MISSING
 
@@ -112,19 +114,30 @@ class CriticConfig:
 class EvaluateConfig:
     """Which chains the evaluation is of, and how it measures; see `evaluation`."""
 
-    seeds: list[str] = MISSING
+    seeds: list[Any] = a_name()
     folds: bool = MISSING
-    paper: list[str] = MISSING
-    classifiers: list[str] = MISSING
-    captioners: list[str] = MISSING
-    embeddings: list[str] = MISSING
-    label_loss: list[str] = MISSING
-    sweep: list[str] = MISSING
-    deviations: list[str] = MISSING
-    study: str | None = None
+    paper: list[Any] = a_name()
+    classifiers: list[Any] = a_name()
+    captioners: list[Any] = a_name()
+    embeddings: list[Any] = a_name()
+    label_loss: list[Any] = a_name()
+    sweep: list[Any] = a_name()
+    deviations: list[Any] = a_name()
+    study: Any = a_path(None)
     resamples: int = MISSING
     xrays: int | None = None
     critic: CriticConfig = MISSING
+
+
+@dataclass
+class ChainConfig:
+    """Run folders that stages are taken from."""
+
+    arae: Any = a_path()
+    gan1: Any = a_path()
+    gan2: Any = a_path()
+    inverse: Any = a_path()
+    classifier: Any = a_path()
 
 
 @dataclass
@@ -132,11 +145,11 @@ class InferConfig:
     """All of `infer.py`'s configuration; see `tasks`."""
 
     task: str = MISSING
-    name: str = MISSING
-    runs: str = MISSING
-    chain: dict[str, str] = MISSING
-    image: str | None = None
-    out: str | None = None
+    name: Any = a_name()
+    runs: Any = a_path()
+    chain: ChainConfig = MISSING
+    image: Any = a_path(None)
+    out: Any = a_path(None)
     selection: str = MISSING
     beams: int = MISSING
     count: int = MISSING

@@ -2,24 +2,23 @@
 
 import gc
 import logging
-import os
 import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
 import torch
-import wandb
-from omegaconf import DictConfig, OmegaConf
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]  # re-exported
     MisconfigurationException,
@@ -35,21 +34,23 @@ from xrj.callbacks.checkpoint import (
     StatelessRandom,
     check_checkpoint,
 )
+from xrj.callbacks.failures import explained
+from xrj.callbacks.finite import StopUnlessFinite
+from xrj.callbacks.further import build_further
 from xrj.callbacks.pictures import Pictures
 from xrj.callbacks.progress import EpochLines
 from xrj.checks import FREE, check, identity
 from xrj.config import STAGES, plain
 from xrj.datamodules.datamodule import IUXRayDataModule
+from xrj.datamodules.datasets import ImageDataset
 from xrj.datamodules.records import Counts
-from xrj.errors import ConfigError, HandoverError
-from xrj.files import locked, read_json, remove_temporaries, sha256_json, write_json
+from xrj.errors import ConfigError, HandoverError, UserError
+from xrj.files import locked, read_json, remove_temporaries, write_json
 from xrj.handover import Kept, StageExport, check_fit, load_export, write_export
+from xrj.launch import check_processes, count_devices, devices, launched
+from xrj.loggers import check_loggers, loggers, wandb_run
 from xrj.modules.base import StageModule
 from xrj.seeding import derive
-
-LAUNCHERS = ("SLURM_NTASKS", "LOCAL_RANK", "TORCHELASTIC_RUN_ID")
-"""Environment variables of launchers that start the ranks themselves."""
-
 
 # Lightning names devices and advertises packages. Set at import, as the filters below: spawned
 # ranks import this module, too.
@@ -79,10 +80,33 @@ def train(cfg: DictConfig) -> dict[str, float]:
         UserError: The configuration, the data, the parents or the run folder do not allow it.
     """
     check(cfg)
+    launch = launched()
+    rank_zero_only.rank = launch.rank  # type: ignore[attr-defined]  # set on the function
+    check_processes(launch, cfg.trainer)
+    check_loggers(cfg)
     folder = Path(cfg.runs) / cfg.name / cfg.stage
     parents = {stage: load_export(Path(cfg.parents[stage]), stage) for stage in STAGES[cfg.stage]}
+    if (done := _finished(cfg, folder, parents)) is not None:
+        return done
     if _rank() > 0:
-        return _train_locked(cfg, folder, parents)
+        return _train_claimed(cfg, folder, parents)
+    with _claimed(folder):
+        try:
+            return _train_claimed(cfg, folder, parents)
+        finally:  # the next job of a multirun needs the memory
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a run's folder alone; a start that fails takes with it what it has made.
+
+    Raises:
+        ConfigError: Another process holds it.
+        DataError: It cannot be written.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     with locked(folder / ".lock", wait=False) as obtained:
         if not obtained:
             raise ConfigError(
@@ -90,23 +114,48 @@ def train(cfg: DictConfig) -> dict[str, float]:
             )
         remove_temporaries(folder)
         try:
-            return _train_locked(cfg, folder, parents)
-        finally:  # the next job of a multirun needs the memory
-            gc.collect()
-            torch.cuda.empty_cache()
+            yield
+        except BaseException as error:
+            begun = (folder / "run.json").exists() and not isinstance(error, UserError)
+            if folder in new and not begun and not (folder / "last.ckpt").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):  # other stages may have come
+                    for path in new[1:]:
+                        path.rmdir()
+            raise
 
 
-def _train_locked(
+def _finished(
+    cfg: DictConfig, folder: Path, parents: Mapping[str, StageExport]
+) -> dict[str, float] | None:
+    """Return the measures of a run that is done, None for one that is not.
+
+    Raises:
+        ConfigError: The folder holds a run with other settings.
+    """
+    _check_settings(folder, _settings(cfg, parents))
+    if not (folder / "export" / "stage.json").exists():
+        return None
+    done = load_export(folder, cfg.stage)
+    if _rank() == 0:
+        print(f"{cfg.stage}: done, {done.folder}")
+    return _measures(done)
+
+
+def _settings(cfg: DictConfig, parents: Mapping[str, StageExport]) -> dict[str, Any]:
+    """Return what `run.json` records of a run: its identity and its parents."""
+    return {
+        **identity(cfg),
+        **{f"parents.{stage}": export.hash for stage, export in parents.items()},
+    }
+
+
+def _train_claimed(
     cfg: DictConfig, folder: Path, parents: Mapping[str, StageExport]
 ) -> dict[str, float]:
+    if (done := _finished(cfg, folder, parents)) is not None:  # by another process, just now
+        return done
     lineage = {stage: export.hash for stage, export in parents.items()}
-    settings = {**identity(cfg), **{f"parents.{stage}": value for stage, value in lineage.items()}}
-    _check_settings(folder, settings)
-    if (folder / "export" / "stage.json").exists():
-        done = load_export(folder, cfg.stage)
-        print(f"{cfg.stage}: done, {done.folder}")
-        return _measures(done)
-
     torch.use_deterministic_algorithms(cfg.trainer.deterministic, warn_only=True)
     data = build_data(cfg)
     data.prepare_data()
@@ -124,24 +173,45 @@ def _train_locked(
     _check_siblings(cfg, folder.parent, data)
     made_of = {"split": data.split_hash, "vocabulary": data.vocabulary.hash}
     _check_data(folder, made_of)
-    for loader in (data.train_dataloader, data.val_dataloader):
-        loader()  # what is wrong with the data is said here, before other processes start
+    # What is wrong with the data is said here, before other processes start.
+    _, validation = data.train_dataloader(), data.val_dataloader()
     torch.manual_seed(derive(cfg.seed, cfg.stage, "start"))
     module = build_module(cfg, data, parents)
+    module.absent = _absent(validation.dataset, data.label_names)
+    if (unmeasured := sorted(module.unmeasured())) and _rank() == 0:
+        print(
+            f"{cfg.stage}: not measured: {', '.join(unmeasured)}"
+            f"{module.reason(unmeasured[0])}; add data or change data.split"
+        )
+    further = build_further(plain(cfg.trainer.callbacks), cfg.stage, module)
     if cfg.trainer.compile:
         for net in module.children():
             net.compile()
     if cfg.trainer.channels_last:
         module.to(memory_format=torch.channels_last)
-    trainer = _trainer(cfg, folder, module, data, lineage)
+    trainer = _trainer(cfg, folder, module, data, lineage, list(further.values()))
     begun = (folder / "run.json").exists()
     if _rank() == 0:
         write_json(folder / "counts.json", asdict(data.table.counts))
         data.table.split.write(folder / "split.json")
-        run = {"version": __version__, "settings": settings, "data": made_of}
+        run = {"version": __version__, "settings": _settings(cfg, parents), "data": made_of}
         write_json(folder / "run.json", run)
-    _fit(trainer, folder / "last.ckpt", module, data, begun=begun)
+    try:
+        _fit(trainer, folder / "last.ckpt", module, data, begun=begun)
+    except UserError:
+        raise
+    except Exception as error:
+        raise explained(error, further, cfg.data.num_workers) from error
+    if not (folder / "export" / "stage.json").exists():  # a callback has stopped it
+        return {}
     return _measures(load_export(folder, cfg.stage))
+
+
+def _absent(validation: Any, labels: Sequence[str]) -> list[str]:
+    """Return the labels that no X-ray of a validation set has; none where it is of captions."""
+    if not isinstance(validation, ImageDataset):
+        return []
+    return [name for index, name in enumerate(labels) if index not in validation.labels]
 
 
 def _check_siblings(cfg: DictConfig, chain: Path, data: IUXRayDataModule) -> None:
@@ -221,11 +291,12 @@ def _trainer(
     module: StageModule,
     data: IUXRayDataModule,
     lineage: Mapping[str, str],
+    further: Sequence[pl.Callback],
 ) -> pl.Trainer:
     """Return the trainer that the configuration describes.
 
     Raises:
-        ConfigError: There is no such device, precision or callback.
+        ConfigError: There is no such device.
     """
     export = partial(
         _export,
@@ -242,30 +313,30 @@ def _trainer(
     callbacks: list[pl.Callback] = [
         StatelessRandom(partial(derive, cfg.seed, cfg.stage, "batch")),
         Pictures(folder / "pictures", cfg.logger.pictures_every),
-        RichProgressBar(leave=True) if interactive else EpochLines(cfg.stage),
-        *(
-            hydra.utils.instantiate(extra, _convert_="all")
-            for extra in cfg.trainer.callbacks.values()
+        RichProgressBar(leave=True)
+        if interactive
+        else EpochLines(cfg.stage, partial(data.table.lacking, "val")),
+        StopUnlessFinite(cfg.stage, _remedy(cfg, folder)),
+        *further,
+        StageCheckpoint(
+            folder / "last.ckpt", export, early_stopping_ends=cfg.trainer.early_stopping_ends
         ),
-        StageCheckpoint(folder / "last.ckpt", export),
     ]
     on_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
+    environment = TorchElasticEnvironment() if launched().processes > 1 else LightningEnvironment()
     try:
         return pl.Trainer(
             accelerator=cfg.trainer.accelerator,
-            devices=plain(cfg.trainer.devices)
-            if OmegaConf.is_config(cfg.trainer.devices)
-            else cfg.trainer.devices,
+            devices=devices(cfg.trainer),
             num_nodes=cfg.trainer.num_nodes,
-            strategy=_strategy(cfg, module),
+            strategy=_strategy(count_devices(cfg.trainer) * cfg.trainer.num_nodes, module),
             precision=cfg.trainer.precision,
             sync_batchnorm=cfg.trainer.sync_batchnorm and on_gpu,  # torch has none for the CPU
             max_epochs=cfg[cfg.stage].max_epochs,
             callbacks=callbacks,
-            logger=_loggers(cfg, folder),
-            plugins=[AtomicCheckpointIO()],
+            logger=loggers(cfg, folder),
+            plugins=[AtomicCheckpointIO(), environment],
             default_root_dir=folder,
-            enable_checkpointing=False,
             enable_progress_bar=interactive,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -281,6 +352,14 @@ def _trainer(
         ) from error
 
 
+def _remedy(cfg: DictConfig, folder: Path) -> str:
+    """Return what to change where losses are not finite."""
+    rates = (key for key in cfg[cfg.stage] if str(key).endswith("rate"))
+    lower = ", ".join(f"{cfg.stage}.{key}={cfg[cfg.stage][key]}" for key in rates)
+    precise = "" if cfg.trainer.precision == "32-true" else ", or set trainer.precision=32-true"
+    return f"lower {lower}{precise} and choose another name= or remove {folder}"
+
+
 def _fit(
     trainer: pl.Trainer,
     checkpoint: Path,
@@ -293,26 +372,30 @@ def _fit(
 
     Raises:
         DataError: The checkpoint cannot be continued from.
+        KeyboardInterrupt: Ctrl-C stopped the training, which Lightning turns into an exit.
         SystemExit: SIGTERM stopped the training; Lightning's own exit would look like success.
     """
-    resume = checkpoint.exists()
+    resume, epoch = checkpoint.exists(), -1
     if resume:
-        check_checkpoint(checkpoint, module)
+        epoch = check_checkpoint(checkpoint, module)
         if _rank() == 0:
             print(f"{checkpoint.parent.name}: continues from {checkpoint}")
     elif begun and _rank() == 0:
         print(f"{checkpoint.parent.name}: starts over, {checkpoint} is missing")
-    status = 1
     try:
-        trainer.fit(
-            module, datamodule=data, ckpt_path=checkpoint if resume else None, weights_only=True
-        )
-        status = 0
+        with wandb_run(trainer.loggers, checkpoint.parent, epoch):
+            trainer.fit(
+                module, datamodule=data, ckpt_path=checkpoint if resume else None, weights_only=True
+            )
     except SIGTERMException:
         print("stopped by SIGTERM; the same command continues", file=sys.stderr)
         sys.exit(128 + signal.SIGTERM)
-    finally:
-        wandb.finish(exit_code=status)
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        if launcher := trainer.strategy.launcher:
+            launcher.kill(signal.SIGKILL)  # spawned ranks; checkpoints survive it
+        raise KeyboardInterrupt from None
 
 
 def _export(folder: Path, kept: Mapping[str, Kept], **description: Any) -> None:
@@ -320,42 +403,14 @@ def _export(folder: Path, kept: Mapping[str, Kept], **description: Any) -> None:
     write_export(folder, kept=kept, **description)
 
 
-def _strategy(cfg: DictConfig, module: StageModule) -> str:
-    """Choose how devices work together.
+def _strategy(count: int, module: StageModule) -> str:
+    """Choose how `count` devices work together.
 
     Ranks are spawned from this process, which, unlike relaunching the script, works within a
     multirun; where a launcher has started them, each is one rank. Stages whose optimisers take
     turns leave parameters unused in each backward pass.
     """
-    devices = cfg.trainer.devices
-    many = cfg.trainer.num_nodes > 1 or devices not in (1, "1", [0])
-    if devices in ("auto", -1, "-1"):
-        many = cfg.trainer.num_nodes > 1 or torch.cuda.device_count() > 1
-    if not many:
+    if count == 1:
         return "auto"
-    base = "ddp" if any(name in os.environ for name in LAUNCHERS) else "ddp_spawn"
+    base = "ddp" if launched().processes > 1 else "ddp_spawn"
     return f"{base}_find_unused_parameters_true" if module.adversarial else base
-
-
-def _loggers(cfg: DictConfig, folder: Path) -> list[Logger]:
-    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
-    if cfg.logger.wandb != "disabled":
-        mode = os.environ.get("WANDB_MODE", cfg.logger.wandb)
-        os.environ.setdefault("WANDB_SILENT", "true")
-        os.environ["WANDB_DIR"] = str(folder)  # a spawned rank finds its media's place only here
-        wandb.setup()  # silent from here on, not only once a run has begun
-        whole = plain(cfg)
-        loggers.append(
-            WandbLogger(
-                project=cfg.logger.project,
-                name=f"{cfg.name}/{cfg.stage}",
-                id=sha256_json([str(folder.resolve()), identity(cfg)])[:16],
-                group=cfg.name,
-                job_type=cfg.stage,
-                save_dir=folder,
-                mode=mode,
-                resume="allow",
-                config=whole,
-            )
-        )
-    return loggers

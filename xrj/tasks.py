@@ -53,8 +53,6 @@ def run_task(cfg: DictConfig) -> None:
         UserError: The configuration, the chain, the data or the files do not allow it.
     """
     check_inference(cfg)
-    if cfg.task not in TASKS:
-        raise ConfigError(f"task={cfg.task}: unknown; choose one of {', '.join(TASKS)}")
     TASKS[cfg.task](cfg)
 
 
@@ -83,8 +81,6 @@ def find_images(pattern: str) -> list[Path]:
 
 def justify_images(cfg: DictConfig) -> None:
     """Justify one X-ray or several; print a line for each and the page to open."""
-    if cfg.image is None:
-        raise ConfigError("image: says which X-ray to justify; give image=PATH, a folder or a glob")
     paths = find_images(cfg.image)
     single = len(paths) == 1 and Path(cfg.image).expanduser().is_file()
     out = Path(cfg.out or "justifications").expanduser()

@@ -93,7 +93,7 @@ def make_datamodule(openi_root, tmp_path):
             "batch_size": 4,
             "seed": 7,
             "num_workers": 0,
-            "augmentations": [],
+            "augmentations": {},
             "wrong": "other_label",
             "balance_labels": False,
             "telling": 0.0,

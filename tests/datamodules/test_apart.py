@@ -1,6 +1,10 @@
 """Decoding in another process: the same picture, the same refusals, and nothing else breaks."""
 
+import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +13,7 @@ from pydicom.uid import RLELossless
 
 from tests.datamodules.radiographs import as_bytes, radiograph
 from xrj.datamodules import apart, images
-from xrj.datamodules.apart import decode_apart
+from xrj.datamodules.apart import DecoderError, decode_apart
 from xrj.datamodules.decoding import decode_image
 from xrj.errors import DataError
 
@@ -53,8 +57,73 @@ def test_what_crashes_or_lasts_is_refused(monkeypatch, grey):
     monkeypatch.setattr(apart, "SECONDS", 0.001)
     assert "takes too long" in refused(data)
     monkeypatch.undo()
-    monkeypatch.setattr(apart.sys, "executable", "/bin/false")
+    ready = [sys.executable, "-c", "import os; os.write(1, b'\\x06'); os.abort()"]
+    run = subprocess.run
+    monkeypatch.setattr(apart.subprocess, "run", lambda _command, **options: run(ready, **options))
     assert "breaks the decoder" in refused(data)
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/no/such/python"])
+def test_a_process_that_does_not_start_is_not_the_files_fault(monkeypatch, grey, program):
+    monkeypatch.setattr(apart.sys, "executable", program)
+    with pytest.raises(DecoderError, match=rf"^x: .*does not start \(.*\); check that {program}"):
+        decode_apart(as_bytes(radiograph(grey)), "x", 10_000)
+
+
+def test_it_says_which_module_it_does_not_find(monkeypatch, grey):
+    monkeypatch.setattr(apart.sys, "path", [])
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(DecoderError, match=r"does not start \(.*(encodings|platform).*\)"):
+        decode_apart(as_bytes(radiograph(grey)), "x", 10_000)
+
+
+def test_it_finds_what_this_process_finds_and_gets_no_secrets(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/modules/lib")
+    monkeypatch.setenv("PYTHONPATH", "/set/anew")
+    monkeypatch.setenv("PYTHONINSPECT", "1")
+    monkeypatch.syspath_prepend(tmp_path)
+    given = apart._environment()
+    assert given["LD_LIBRARY_PATH"] == "/opt/modules/lib"
+    assert given["PYTHONPATH"].split(os.pathsep)[0] == str(tmp_path)
+    assert not {"WANDB_API_KEY", "PYTHONINSPECT"} & set(given)
+
+
+def test_packages_that_come_by_pythonpath_alone_are_found(tmp_path, grey):
+    """As from a module system: an interpreter without any, and a folder with all of them."""
+    bare = (
+        Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    )
+    if not bare.exists():
+        pytest.skip("this interpreter lies elsewhere")
+    (tmp_path / "a.dcm").write_bytes(as_bytes(radiograph(grey)))
+    code = (
+        "import sys; from pathlib import Path; from xrj.datamodules.apart import decode_apart; "
+        "print(decode_apart(Path(sys.argv[1]).read_bytes(), 'x', 10_000).sum())"
+    )
+    paths = [str(Path(apart.__file__).parents[2]), str(Path(np.__file__).parents[1])]
+    done = subprocess.run(
+        [str(bare), "-S", "-c", code, str(tmp_path / "a.dcm")],
+        env={"PYTHONPATH": os.pathsep.join(paths)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.stderr) == (str(grey.sum()), "")
+
+
+def test_a_lower_limit_on_memory_stays(grey):
+    code = (
+        "import resource, sys; from xrj.datamodules import apart; "
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31)); apart._limit(64_000_000); "
+        "print(resource.getrlimit(resource.RLIMIT_AS)[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 1 << 31
+
+
+def test_doubts_come_back(grey):
+    data = as_bytes(radiograph(grey, BodyPartExamined="XYZ"))
+    doubts = []
+    decode_apart(data, "x", 10_000, warn=doubts.append)
+    assert ["Body Part Examined" in doubt for doubt in doubts] == [True]
 
 
 def test_a_file_that_is_too_large_is_not_even_read(monkeypatch, tmp_path, grey):

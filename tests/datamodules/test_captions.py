@@ -88,3 +88,15 @@ def test_words_come_from_the_text(text):
         for word in sentence:
             assert word in text.replace("’", "'").lower()
             assert "xxxx" not in word
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Cœur élargi.", ["cœur", "élargi"]),
+        ("x\u0304 क\u094dया", ["x\u0304", "क\u094dया"]),  # marks without a composed letter
+        ("follow\u2010up, follow\u2011up", ["follow-up", "follow-up"]),
+    ],
+)
+def test_accents_and_marks_stay_in_their_word(text, words):
+    assert sentences(text) == [words]

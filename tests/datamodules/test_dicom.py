@@ -1,11 +1,16 @@
 """DICOM: the picture that a viewer shows."""
 
+import struct
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
 from pydicom.pixels.processing import apply_voi_lut
+from pydicom.tag import Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -172,6 +177,139 @@ def test_pillow_decodes_without_gdcm(monkeypatch, syntax, kind, tolerance):
     dataset = radiograph(smooth, syntax=syntax, frame=encoded(smooth, kind))
     monkeypatch.setattr("pydicom.pixels.decoders.gdcm.HAVE_GDCM", False)
     assert np.abs(decode_image(as_bytes(dataset), "x").astype(int) - smooth).max() <= tolerance
+
+
+ODD_WINDOWS = {
+    "decimal comma": ("2030,5", "3060,0", ("2030.5", "3060")),
+    "several with commas": ("2030,5\\1000", "3060,0\\9", ("2030.5", "3060")),
+    "the second is usable": ("abc\\2030", "9\\3060", ("2030", "3060")),
+    "text": ("abc", "def", None),
+    "negative": ("2030", "-5", None),
+    "not a number": ("nan", "3060", None),
+    "infinite": ("2030", "inf", None),
+    "empty": ("", "", None),
+    "nothing but separators": ("\\\\", "\\", None),
+    "NUL": ("2030\0", "3060\0", ("2030", "3060")),
+}
+
+
+def with_raw(dataset, **texts):
+    """Return a file whose fields hold texts that pydicom would refuse to write."""
+    for keyword, text in texts.items():
+        raw = text.encode() + b" " * (len(text) % 2)
+        dataset[keyword] = RawDataElement(Tag(keyword), "DS", len(raw), raw, 0, False, True)
+    return as_bytes(dataset)
+
+
+@pytest.mark.parametrize("kind", ODD_WINDOWS)
+def test_a_window_is_read_or_gives_way_to_the_stretch(deep, kind):
+    centre, width, usable = ODD_WINDOWS[kind]
+    doubts = []
+    data = with_raw(radiograph(deep, BitsStored=12), WindowCenter=centre, WindowWidth=width)
+    read = decode_image(data, "x", warn=doubts.append)
+    expected = {"WindowCenter": usable[0], "WindowWidth": usable[1]} if usable else {}
+    assert np.array_equal(read, shown(deep, BitsStored=12, **expected))
+    assert len(doubts) == (not usable and centre.strip("\\") != "")
+
+
+def test_a_broken_table_gives_way_to_the_window(deep):
+    window = {"BitsStored": 12, "WindowCenter": 2030, "WindowWidth": 1500}
+    broken = sequence(LUTDescriptor=[4096, 0, 16], LUTData=bytes(4))
+    assert np.array_equal(shown(deep, VOILUTSequence=broken, **window), shown(deep, **window))
+
+
+RESCALED = [(-10, 3000), (10, 0), (1, -1024), (0.01, 0), (-0.001, 5), (1e6, 1e9), ("-1,5", "3")]
+
+
+@pytest.mark.parametrize(("slope", "intercept"), RESCALED)
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4"])
+def test_the_range_after_rescaling_is_stretched(deep, slope, intercept, photometric, kind):
+    """Whatever the slope: the picture is that of the stored values, or its negative."""
+    bits = 8 if kind[1] == "1" else 12
+    stored = (deep >> (12 - bits)).astype(np.int64) - (2 ** (bits - 1) if kind[0] == "i" else 0)
+    tags = {"BitsStored": bits, "PhotometricInterpretation": photometric}
+    plain = np.rint((deep >> (12 - bits)) / (2**bits - 1) * 255)
+    dataset = radiograph(stored.astype(kind), **tags)
+    read = decode_image(
+        with_raw(dataset, RescaleSlope=str(slope), RescaleIntercept=str(intercept)), "x"
+    )
+    turned = str(slope).startswith("-") != (photometric == "MONOCHROME1")
+    assert np.abs(read - (255 - plain if turned else plain)).max() <= 1
+
+
+def test_a_table_of_eight_bits_is_stretched(grey):
+    for bits, white in ((16, 4000), (16, 30), (12, 4095)):
+        table = (np.linspace(0, 1, 256) * white).round()
+        lut = sequence(LUTDescriptor=[256, 0, bits], LUTData=table.astype("<u2").tobytes())
+        expected = table[grey] / white * 255
+        assert np.abs(shown(grey, ModalityLUTSequence=lut) - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("kind", ["u2", "i2"])
+def test_a_marker_does_not_darken_a_stretched_picture(deep, kind):
+    marked = (deep // 4 + 300).astype(kind)
+    marked[:3, :3] = 32767
+    read = shown(marked, BitsStored=16)
+    assert read[8:].max() >= 250
+    assert read[:3, :3].min() == 255
+
+
+@pytest.mark.parametrize("stored", [12, 16])
+def test_thirty_two_bits_allocated_are_read_within_the_limits(deep, stored):
+    tracemalloc.start()
+    read = shown(deep.astype(np.uint32), BitsStored=stored)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(read, shown(deep, BitsStored=stored))
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
+)
+@pytest.mark.parametrize("meta", [True, False])
+def test_a_file_without_its_preamble_is_read(deep, syntax, meta):
+    window = {"BitsStored": 12, "WindowCenter": 2030, "WindowWidth": 3060}
+    data = as_bytes(radiograph(deep, syntax=syntax, **window))
+    start = 132 if meta else 144 + struct.unpack_from("<I", data, 140)[0]
+    assert image_format(data[start : start + 132]) == "DICOM"
+    assert np.array_equal(decode_image(data[start:], "x"), shown(deep, **window))
+
+
+def test_the_shape_of_presentation_tells_the_polarity(deep):
+    for shape, photometric in (("IDENTITY", "MONOCHROME2"), ("INVERSE", "MONOCHROME1")):
+        dataset = radiograph(deep, BitsStored=12, PresentationLUTShape=shape)
+        del dataset.PhotometricInterpretation
+        expected = shown(deep, BitsStored=12, PhotometricInterpretation=photometric)
+        assert np.array_equal(decode_image(as_bytes(dataset), "x"), expected)
+
+
+@pytest.mark.parametrize(
+    "keyword", ["SamplesPerPixel", "BitsStored", "HighBit", "PixelRepresentation"]
+)
+def test_what_follows_from_the_rest_may_be_missing(grey, keyword):
+    dataset = radiograph(grey)
+    delattr(dataset, keyword)
+    assert np.array_equal(decode_image(as_bytes(dataset), "x"), grey)
+
+
+@pytest.mark.parametrize("padding", [1, 8])
+def test_padding_behind_the_picture_does_not_matter(padding):
+    grey = np.random.default_rng(0).integers(0, 256, (41, 31), dtype=np.uint8)
+    dataset = radiograph(grey)
+    dataset.PixelData += bytes(padding)
+    assert np.array_equal(decode_image(as_bytes(dataset), "x"), grey)
+
+
+def test_padding_of_signed_values_may_be_written_unsigned(deep):
+    signed = deep.astype(np.int16) - 2048
+    padded = np.vstack([signed, np.full((20, 64), -30000, np.int16)])
+    for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+        dataset = radiograph(padded, BitsStored=16, syntax=syntax)
+        dataset.add_new("PixelPaddingValue", "US", 65536 - 30000)
+        read = decode_image(as_bytes(dataset), "x")
+        assert np.array_equal(read[:64], shown(signed, BitsStored=16))
 
 
 PASSES = {

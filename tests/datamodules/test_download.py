@@ -12,6 +12,7 @@ from tests.datamodules.layouts import report_xml, write_archive
 from xrj.datamodules import download as module
 from xrj.datamodules.download import CHECKSUMS, IMAGES, LICENCE, REPORTS, download, unpack_images
 from xrj.datamodules.openi import read_reports
+from xrj.datamodules.records import Counts
 from xrj.errors import DataError
 from xrj.files import locked
 
@@ -90,7 +91,7 @@ def test_archives_are_fetched_recorded_and_unpacked(server, tmp_path, capsys):
     assert json.loads((out / CHECKSUMS).read_text()) == {
         name: hashlib.sha256(data).hexdigest() for name, data in server.files.items()
     }
-    assert len(read_reports(out, max_broken=0.0)[0]) == 49
+    assert len(read_reports(out, Counts(), max_broken=0.0)) == 49
     server.requests.clear()
     fetch(server, out)
     assert server.requests == []
@@ -177,6 +178,12 @@ def test_what_is_no_archive_is_not_kept(server, tmp_path):
     with pytest.raises(DataError, match=rf"^[^\n]*{REPORTS}\.part: broken archive[^\n]*$"):
         fetch(server, tmp_path / "out", reports_only=True)
     assert names(tmp_path / "out") == set()
+
+
+def test_what_a_mac_adds_is_not_unpacked(tmp_path):
+    members = {"a/CXR1.png": b"x", "a/._CXR1.png": b"y", "__MACOSX/a/._CXR1.png": b"y"}
+    unpack_images(write_archive(tmp_path / "a.tgz", members), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["CXR1.png"]
 
 
 def test_an_unsafe_archive_is_not_unpacked(server, tmp_path):

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from tests.datamodules.layouts import FINDINGS, LARGE
@@ -50,13 +51,42 @@ def test_the_layout_is_read(tmp_path, folder):
 
 
 def test_a_missing_table_or_column_is_named(tmp_path):
-    root = write(tmp_path / "a", reports=REPORTS.replace("MeSH", "mesh"))
+    root = write(tmp_path / "a", reports=REPORTS.replace("MeSH", "terms"))
     with pytest.raises(
         DataError, match=r"^[^\n]*indiana_reports\.csv: column 'MeSH' is missing[^\n]*$"
     ):
         read_iu_xray(root, PAPER_RULES, max_broken=0.0)
     (root / "indiana_projections.csv").unlink()
     with pytest.raises(DataError, match=r"^[^\n]*indiana_projections\.csv: cannot be read[^\n]*$"):
+        read_iu_xray(root, PAPER_RULES, max_broken=0.0)
+
+
+def test_headers_and_numbers_that_a_spreadsheet_changed_are_read(tmp_path):
+    root = write(tmp_path)
+    for name, change in (
+        (
+            "indiana_reports.csv",
+            lambda text: text.replace("MeSH", "mesh").replace("\n1,", "\n1.0,"),
+        ),
+        ("indiana_projections.csv", lambda text: text.replace(",", ";").replace("uid", "UID")),
+    ):
+        (root / name).write_text(change((root / name).read_text()))
+    collection = read_iu_xray(root, PAPER_RULES, max_broken=0.0)
+    assert [image.report_uid for image in collection.images] == ["CXR1", "CXR2"]
+    assert "'mesh' as MeSH" in collection.counts.table()
+    assert "a semicolon between fields, 'UID' as uid" in collection.counts.table()
+
+
+@pytest.mark.parametrize("column", ["uid", "MeSH", "findings", "impression"])
+def test_empty_columns_are_counted_or_refused_in_one_line(tmp_path, column):
+    root = write(tmp_path)
+    table = pd.read_csv(root / "indiana_reports.csv", dtype=str)
+    table[column] = "NaN" if column != "uid" else ""
+    table.to_csv(root / "indiana_reports.csv", index=False)
+    if column == "impression":
+        assert read_iu_xray(root, PAPER_RULES, max_broken=0.0).images
+        return
+    with pytest.raises(DataError, match=r"^[^\n]*(row 2 has no uid|no image is left)[^\n]*$"):
         read_iu_xray(root, PAPER_RULES, max_broken=0.0)
 
 

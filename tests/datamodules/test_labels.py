@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 
-from xrj.datamodules.labels import PAPER_RULES, assign, label_rules
+from xrj.config import LabelConfig
+from xrj.datamodules.labels import PAPER_RULES, assign, label_rules, match_labels
+from xrj.datamodules.records import Counts
 from xrj.errors import ConfigError
 
 
@@ -67,3 +71,18 @@ def test_rules_come_from_a_composed_config():
 def test_rules_that_cannot_be_are_named(config):
     with pytest.raises(ConfigError, match=r"^data\.labels: [^\n]+$"):
         label_rules(config)
+
+
+def test_names_and_terms_are_composed_and_differ_in_more_than_case():
+    (rule,) = label_rules([{"name": "e\u0301largi", "any": ["Cardiome\u0301galie"]}])
+    assert rule.name == "élargi"
+    assert assign(["Cardiomégalie/mild"], [rule]) == "élargi"
+    with pytest.raises(ConfigError, match="must be distinct"):
+        label_rules([{"name": "Normal", "any": ["a"]}, {"name": "normal", "any": ["b"]}])
+
+
+@pytest.mark.parametrize(("name", "cell"), [("true", "true"), ("1", "1"), ("NA", "NA")])
+def test_names_that_yaml_reads_as_values_meet_their_cells(name, cell):
+    config = OmegaConf.create(f"name: {name}\nonly: [x]")
+    (rule,) = label_rules([OmegaConf.merge(OmegaConf.structured(LabelConfig), config)])
+    assert match_labels(Path("x.csv"), {cell: 1}, [rule.name], Counts()) == {cell: rule.name}

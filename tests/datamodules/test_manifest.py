@@ -64,7 +64,18 @@ def test_a_missing_column_is_named(write, column):
         manifest.read(write("a,b,c", header=header), LABELS, max_broken=0.0)
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "/etc/hostname", "images/../../evil.png", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.png",
+        "/etc/hostname",
+        "images/../../evil.png",
+        r"..\evil.png",
+        r"C:\xrays\a.png",
+        "C:/xrays/a.png",
+        r"\\server\xrays\a.png",
+    ],
+)
 def test_a_path_out_of_the_folder_is_refused(write, tmp_path, name):
     (tmp_path.parent / "evil.png").write_bytes(b"png")
     with pytest.raises(DataError, match=r"^[^\n]*data\.csv: the path '[^\n]*' leads out of[^\n]*$"):
@@ -108,7 +119,8 @@ def test_a_row_without_patient_is_refused(write):
 def test_labels_that_do_not_occur_leave_nothing(write):
     with pytest.raises(
         DataError,
-        match=r"^[^\n]*data\.csv: no row is left with a label of normal, cardiomegaly[^\n]*$",
+        match=r"^[^\n]*data\.csv: no image is left \(rows read 1, with one of the labels 0, "
+        r"[^\n]*\): none of normal, cardiomegaly occurs, but 'nodule' \(1\); change [^\n]*$",
     ):
         manifest.read(write(f"images/a.png,p1,PA,nodule,{FINDINGS}"), LABELS, max_broken=0.0)
 
@@ -133,17 +145,112 @@ def test_a_bad_split_is_refused(write, splits, reason):
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("given", "configured"),
+    [("Normal", "normal"), (" NORMAL ", "normal"), ("true", "True"), ("1", "1"), ("NA", "NA"),
+     ("null", "null"), ("e\u0301largi", "élargi"), ("Élargi", "élargi")],
+)  # fmt: skip
+def test_a_label_in_another_spelling_is_read_and_said(write, given, configured):
+    collection = manifest.read(
+        write(f"images/a.png,p1,PA,{given},{FINDINGS}"), (configured, "x"), max_broken=0.0
+    )
+    assert [image.label for image in collection.images] == [configured]
+    said = any(f"for '{configured}'" in note for note in collection.counts.notes)
+    assert said == (given.strip() not in (configured, "e\u0301largi"))
+
+
+@pytest.mark.parametrize("label", ["normal;cardiomegaly", "Cardiomegaly|nodule", "nodule, normal"])
+def test_several_labels_in_a_cell_are_another_label_and_said(write, label):
+    rows = [f'images/a.png,p1,PA,"{label}",{FINDINGS}', f"images/b.png,p2,PA,normal,{FINDINGS}"]
+    collection = manifest.read(write(*rows), LABELS, max_broken=0.0)
+    assert [image.image_id for image in collection.images] == ["images/b.png"]
+    assert [f"1 labels name several and count as another one: '{label}' (1)" in note
+            for note in collection.counts.notes] == [True]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "labels", "reason"),
     [
-        (b"", "column 'image' is missing"),
-        (b"\xff\xfe\x00a", "not UTF-8 text"),
-        (b'image,patient_id,label,findings\n"a.png,p,normal,x\n', "not a valid CSV file"),
+        (
+            f"images/a.png,p1,PA,nodule,{FINDINGS}",
+            LABELS,
+            "none of [^\n]* occurs, but 'nodule' (1)",
+        ),
+        (f"images/a.png,p1,PA,,{FINDINGS}", LABELS, "none of [^\n]* occurs, but 'empty' (1)"),
+        (f"images/a.png,p1,PA,no,{FINDINGS}", ("True", "False"), "but 'no' (1);[^\n]*quote 'yes'"),
+        ("images/a.png,p1,PA,normal,", LABELS, "the findings are empty"),
+        ("images/a.png,p1,PA,normal,NaN", LABELS, "the findings are empty"),
+        (f"images/a.png,p1,L,normal,{FINDINGS}", LABELS, "no view is frontal, but 'L' (1)"),
+        (f"images/a.png,p1,oblique,normal,{FINDINGS}", LABELS, "but 'oblique' (1)"),
+        (f"images/x.png,p1,PA,normal,{FINDINGS}", LABELS, "no image file is there"),
     ],
 )
-def test_what_is_no_csv_is_refused(tmp_path, data, reason):
-    (tmp_path / "data.csv").write_bytes(data)
-    with pytest.raises(DataError, match=rf"^[^\n]*data\.csv: {reason}[^\n]*$"):
-        manifest.read(tmp_path / "data.csv", LABELS, max_broken=0.0)
+def test_when_nothing_is_left_filters_and_cause_are_named(write, row, labels, reason):
+    pattern = reason.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(
+        DataError,
+        match=rf"^[^\n]*data\.csv: no image is left \(rows read 1, [^\n]*{pattern}[^\n]*$",
+    ):
+        manifest.read(write(row), labels, max_broken=1.0)
+
+
+@pytest.mark.parametrize("name", ["", "nan", "NaN", "NA", "n/a", "None", "null"])
+def test_a_patient_id_that_says_nothing_is_refused(write, name):
+    with pytest.raises(DataError, match=r"row 2 \(images/a\.png\) has no patient_id"):
+        manifest.read(write(f"images/a.png,{name},PA,normal,{FINDINGS}"), LABELS, max_broken=0.0)
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [(("001", "1"), True), (("1e3", "1000.0"), True), (("P7", "p7"), True), (("1", "2"), False),
+     (("2024-01-02", "2024-1-2"), False), (("p 1", "p1"), False)],
+)  # fmt: skip
+def test_patient_ids_stay_as_they_are_and_likenesses_are_said(write, ids, said):
+    rows = [
+        f"images/{image}.png,{name},PA,normal,{FINDINGS}"
+        for image, name in zip("ab", ids, strict=True)
+    ]
+    collection = manifest.read(write(*rows), LABELS, max_broken=0.0)
+    assert tuple(image.patient_id for image in collection.images) == ids
+    assert any("written in several ways" in note for note in collection.counts.notes) == said
+
+
+def test_files_under_another_spelling_are_found_and_said(write):
+    rows = [
+        rf"images\a.png,p1,PA,normal,{FINDINGS}",
+        f"Images/B.jpeg,p2,PA,normal,{FINDINGS}",
+        f"images/c.PNG,p3,PA,normal,{FINDINGS}",
+    ]
+    collection = manifest.read(write(*rows), LABELS, max_broken=0.0)
+    assert [image.path.name for image in collection.images] == ["a.png", "b.png", "c.png"]
+    assert "3 image files are spelled otherwise on disk" in collection.counts.table()
+
+
+def test_one_image_under_two_spellings_is_refused(write):
+    rows = [f"images/a.png,p1,PA,normal,{FINDINGS}", f"./images/A.png,p2,PA,normal,{FINDINGS}"]
+    with pytest.raises(DataError, match=r"^[^\n]*rows 2 and 3 name the same image, [^\n]*$"):
+        manifest.read(write(*rows), LABELS, max_broken=0.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "column"),
+    [(("p1,normal,r,Same text.", "p2,normal,r,Same text."), "patient_id"),
+     (("p1,normal,r,One text.", "p1,normal,r,Another text."), "findings")],
+)  # fmt: skip
+def test_a_report_of_two_patients_or_texts_is_refused(write, rows, column):
+    path = write(
+        *(f"images/{name}.png,{row}" for name, row in zip("ab", rows, strict=True)),
+        header="image,patient_id,label,report_uid,findings",
+    )
+    with pytest.raises(DataError, match=rf"^[^\n]*rows 2 and 3 [^\n]* differ in {column}[^\n]*$"):
+        manifest.read(path, LABELS, max_broken=0.0)
+
+
+def test_an_unquoted_comma_never_cuts_a_text(write):
+    with pytest.raises(
+        DataError, match=r"^[^\n]*data\.csv: row 2 has 6 fields [^\n]*quotes[^\n]*$"
+    ):
+        manifest.read(write("images/a.png,p1,PA,normal,No change, as before."), LABELS,
+                      max_broken=0.0)  # fmt: skip
 
 
 def test_a_missing_manifest(tmp_path):

@@ -1,11 +1,14 @@
 import io
 import tarfile
+from contextlib import suppress
+from encodings.aliases import aliases
 
 import pytest
 
 from tests.datamodules.layouts import FINDINGS, report_xml, two_images, write_archive, write_openi
 from xrj.datamodules import openi
 from xrj.datamodules.labels import PAPER_RULES, assign
+from xrj.datamodules.records import Counts
 from xrj.datamodules.sources import read_iu_xray
 from xrj.errors import DataError
 
@@ -40,7 +43,7 @@ def test_the_layout_is_read_and_counted(tmp_path):
 def test_an_archive_is_read_without_unpacking(tmp_path, name):
     write_openi(tmp_path)
     folder = tmp_path / "ecgen-radiology"
-    expected = openi.read_reports(tmp_path, max_broken=0.0)[0]
+    expected = openi.read_reports(tmp_path, Counts(), max_broken=0.0)
     archive = write_archive(
         tmp_path / name,
         {f"ecgen-radiology/{path.name}": path.read_bytes() for path in folder.iterdir()},
@@ -50,7 +53,7 @@ def test_an_archive_is_read_without_unpacking(tmp_path, name):
     folder.rmdir()
     before = sorted(tmp_path.rglob("*"))
     root = tmp_path if name == openi.REPORT_ARCHIVE else archive
-    assert openi.read_reports(root, max_broken=0.0)[0] == expected
+    assert openi.read_reports(root, Counts(), max_broken=0.0) == expected
     assert len(openi.read(root, PAPER_RULES, max_broken=0.0).images) == 20
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -105,6 +108,62 @@ def test_a_broken_report_is_skipped_and_named_until_there_are_too_many(tmp_path,
         openi.read(root, PAPER_RULES, max_broken=0.0)
 
 
+LITTER = ("._1.xml", ".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+def test_what_macs_and_windows_leave_is_passed_over_and_counted(tmp_path):
+    root = write_openi(tmp_path, reports=dict.fromkeys(LITTER, b"\0\5\x16\7"))
+    (root / "NLMCXR_png" / f"._{two_images(1)[0]}.png").write_bytes(b"\0\5\x16\7")
+    collection = openi.read(root, PAPER_RULES, max_broken=0.0)
+    assert len(collection.images) == 20
+    assert ("files of macOS or Windows among the reports", 4) in collection.counts.details
+    assert ("files of macOS or Windows among the images", 1) in collection.counts.details
+
+
+def test_in_archives_too(tmp_path):
+    members = {
+        "__MACOSX/ecgen-radiology/._1.xml": b"\0",
+        "ecgen-radiology/1.xml": report_xml("CXR1"),
+    }
+    members |= {f"ecgen-radiology/{name}": b"\0" for name in LITTER}
+    counts = Counts()
+    archive = write_archive(tmp_path / "a.tgz", members)
+    reports = openi.read_reports(archive, counts, max_broken=0.0)
+    assert [report.uid for report in reports] == ["CXR1"]
+    assert ("files of macOS or Windows among the reports", 5) in counts.details
+
+
+def test_any_declared_encoding_is_read_or_a_broken_report(tmp_path):
+    for name in sorted({*aliases.values(), "x-unknown", "", "hex", "utf-7"}):
+        declared = f'<?xml version="1.0" encoding="{name}"?><eCitation><uId id="CXR1"/></eCitation>'
+        with suppress(DataError):
+            openi.parse_report(declared.encode())
+    unknown = report_xml("CXR99").replace(b"utf-8", b"x-unknown")
+    collection = openi.read(
+        write_openi(tmp_path, reports={"99.xml": unknown}), PAPER_RULES, max_broken=0.1
+    )
+    assert any("99.xml: malformed XML (unknown encoding" in s for s in collection.counts.skipped)
+
+
+def test_a_folder_named_as_a_report_and_other_suffixes(tmp_path):
+    root = write_openi(tmp_path)
+    (root / "ecgen-radiology" / "99.xml").mkdir()
+    (root / "ecgen-radiology" / "1.xml").rename(root / "ecgen-radiology" / "1.XML")
+    (root / "NLMCXR_png" / "folder.png").mkdir()
+    for number, suffix in ((1, ".PNG"), (2, ".jpg"), (3, ".JPEG")):
+        path = root / "NLMCXR_png" / f"{two_images(number)[0]}.png"
+        path.rename(path.with_suffix(suffix))
+    collection = openi.read(root, PAPER_RULES, max_broken=0.1)
+    assert len(collection.images) == 20
+    assert [line.endswith("99.xml: cannot be read (Is a directory)")
+            for line in collection.counts.skipped] == [True]  # fmt: skip
+
+
+def test_text_is_composed():
+    report = openi.parse_report(report_xml("CXR1", "Cœur e\u0301largi.", ["Cardiome\u0301galie"]))
+    assert (report.findings, report.mesh) == ("Cœur élargi.", ("Cardiomégalie",))
+
+
 def test_reports_without_findings_or_mesh_are_counted_and_named(tmp_path):
     more = {
         "91.xml": report_xml("CXR91", None, ["normal"], two_images(91)),
@@ -148,7 +207,7 @@ def test_an_archive_that_leads_out_is_refused(tmp_path, name):
     with pytest.raises(
         DataError, match=r"^[^\n]*a\.tgz: member '[^\n]*evil\.xml' leads out of the archive[^\n]*$"
     ):
-        openi.read_reports(archive, max_broken=1.0)
+        openi.read_reports(archive, Counts(), max_broken=1.0)
 
 
 def test_an_archive_with_links_is_refused(tmp_path):
@@ -158,7 +217,7 @@ def test_an_archive_with_links_is_refused(tmp_path):
     with pytest.raises(
         DataError, match=r"^[^\n]*a\.tgz: member 'ecgen-radiology/1\.xml' is a link[^\n]*$"
     ):
-        openi.read_reports(archive, max_broken=1.0)
+        openi.read_reports(archive, Counts(), max_broken=1.0)
 
 
 @pytest.mark.parametrize("how", ["cut", "text", "bad-gzip", "absent"])
@@ -180,7 +239,7 @@ def test_a_broken_archive_names_itself(tmp_path, how):
             }[how]
         )
     with pytest.raises(DataError, match=r"^[^\n]*(a\.tgz|NLMCXR_reports\.tgz): [^\n]+$"):
-        openi.read_reports(archive, max_broken=1.0)
+        openi.read_reports(archive, Counts(), max_broken=1.0)
 
 
 def test_a_large_member_is_not_read(tmp_path):
@@ -189,9 +248,9 @@ def test_a_large_member_is_not_read(tmp_path):
         info.size = 5 * 2**20
         tar.addfile(info, io.BytesIO(bytes(info.size)))
     assert (tmp_path / "a.tgz").stat().st_size < 10_000
-    reports, broken = openi.read_reports(tmp_path / "a.tgz", max_broken=1.0)
-    assert not reports
-    assert "larger than" in broken[0]
+    counts = Counts()
+    assert not openi.read_reports(tmp_path / "a.tgz", counts, max_broken=1.0)
+    assert "larger than" in counts.skipped[0]
 
 
 @pytest.mark.parametrize("reports", [False, True])
@@ -209,15 +268,16 @@ def test_no_image_left_says_why(tmp_path):
     folder.mkdir()
     (folder / "1.xml").write_bytes(report_xml("CXR1", FINDINGS, None))
     with pytest.raises(
-        DataError, match=r"^[^\n]*no image is left \(CXR1: report without MeSH terms\)[^\n]*$"
+        DataError, match=r"^[^\n]*no image is left \([^\n]*\): no report names an image[^\n]*$"
     ):
         openi.read(tmp_path, PAPER_RULES, max_broken=0.0)
 
 
 @pytest.mark.data
 def test_the_facts_of_the_real_reports(shared_data):
-    reports, broken = openi.read_reports(shared_data / "iu_xray", max_broken=0.0)
-    assert not broken
+    counts = Counts()
+    reports = openi.read_reports(shared_data / "iu_xray", counts, max_broken=0.0)
+    assert not counts.skipped
     assert len(reports) == len({report.patient_id for report in reports}) == 3955
     assert len({image_id for report in reports for image_id in report.image_ids}) == 7470
     labels = {report.uid: assign(report.mesh, PAPER_RULES) for report in reports}

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from tests.datamodules.layouts import FINDINGS, LARGE, report_xml, write_annotation, write_archive
@@ -109,7 +111,7 @@ def test_the_view_is_that_of_the_place_in_the_study(tmp_path):
             {"train": [{"id": "CXR1", "report": "x", "image_path": ["../../evil.png"]}]},
             r"the path '\.\./\.\./evil\.png' leads out",
         ),
-        ({"train": [{"id": "CXR1", "image_path": []}]}, "an entry of 'train' lacks"),
+        ({"train": [{"id": "CXR1", "image_path": []}]}, "report 1 of 'train': 'report' is missing"),
         ({"dev": [entry(11)]}, "unknown split 'dev'"),
         ({}, "no entries"),
     ],
@@ -120,6 +122,75 @@ def test_bad_annotations_name_the_file(tmp_path, items, reason):
     }
     write_annotation(tmp_path, labelled)
     with pytest.raises(DataError, match=rf"^[^\n]*annotation\.json: [^\n]*{reason}[^\n]*$"):
+        read_iu_xray(tmp_path, PAPER_RULES, max_broken=0.0)
+
+
+@pytest.mark.parametrize(
+    ("uid", "patient"),
+    [("CXR2384_IM-0942", "2384"), ("CXR1_1_IM-0001", "1"), ("7_IM-0001-1001", "7"), ("CXR12", "12"),
+     ("12", "12"), ("2023-0001", "2023-0001"), ("2023_0001", "2023_0001"),
+     ("20230001a", "20230001a"), ("CXR2023-1", "CXR2023-1"), ("p1", "p1")],
+)  # fmt: skip
+def test_an_id_of_another_form_is_a_patient_of_its_own(tmp_path, uid, patient):
+    items = {"train": [{"id": uid, "report": FINDINGS, "image_path": ["a.png"], "label": "Normal"}]}
+    (write_annotation(tmp_path, items) / "projections.csv").write_text(
+        "uid,filename,projection\n1,a.png,Frontal\n"
+    )
+    collection = read_iu_xray(tmp_path, PAPER_RULES, max_broken=0.0)
+    assert [(image.patient_id, image.label) for image in collection.images] == [(patient, "normal")]
+    assert any("'Normal' for 'normal'" in note for note in collection.counts.notes)
+
+
+VALUES = [
+    None,
+    3,
+    2.5,
+    True,
+    "text",
+    [],
+    ["a"],
+    [0, 1],
+    {},
+    {"a": 1},
+    [None],
+    [[]],
+    "\ud800",
+    "a\0b",
+]
+
+
+@pytest.mark.parametrize("field", ["id", "report", "image_path", "label", "split of all", "entry"])
+def test_a_field_of_any_type_is_read_or_refused_in_one_line(tmp_path, field):
+    refused = 0
+    for place, value in enumerate(VALUES):
+        item = {"id": "x", "report": FINDINGS, "image_path": ["a.png"], "label": "normal"}
+        if field in item:
+            item[field] = value
+        entries = {"entry": [value], "split of all": value}.get(field, [item])
+        root = tmp_path / str(place)
+        root.mkdir()
+        (root / "annotation.json").write_text(json.dumps({"train": entries}))
+        with pytest.raises(DataError, match=r"\A[^\n]*annotation\.json: [^\n]+\Z") as caught:
+            read_iu_xray(root, PAPER_RULES, max_broken=1.0)
+        str(caught.value).encode()
+        refused += "no image is left" not in str(caught.value)  # the images' views are unknown
+    assert refused >= 7
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"train": ' * 100_000, "\0", "NaN"])
+def test_no_nesting_or_rubbish_ends_in_a_traceback(tmp_path, text):
+    (tmp_path / "annotation.json").write_text(text)
+    with pytest.raises(DataError, match=r"^[^\n]*annotation\.json: [^\n]+$"):
+        read_iu_xray(tmp_path, PAPER_RULES, max_broken=0.0)
+
+
+def test_an_image_in_two_reports_is_refused(tmp_path):
+    items = {
+        split: [{"id": uid, "report": FINDINGS, "image_path": ["a.png"], "label": "normal"}]
+        for split, uid in (("train", "x"), ("test", "y"))
+    }
+    write_annotation(tmp_path, items)
+    with pytest.raises(DataError, match=r"the image 'a\.png' is named by the reports 'x' and 'y'"):
         read_iu_xray(tmp_path, PAPER_RULES, max_broken=0.0)
 
 

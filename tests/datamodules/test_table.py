@@ -7,7 +7,8 @@ import pytest
 from tests.datamodules.layouts import FINDINGS, report_xml, two_images, write_openi
 from xrj.datamodules import openi
 from xrj.datamodules.commands import run_command
-from xrj.datamodules.labels import PAPER_RULES
+from xrj.datamodules.labels import PAPER_RULES, LabelRule
+from xrj.datamodules.records import Collection, Counts, ImageRecord
 from xrj.datamodules.splits import Split
 from xrj.datamodules.table import IMAGE_COLUMNS, TEXT_COLUMNS, CaptionRules, build_table, main
 from xrj.errors import DataError
@@ -138,6 +139,72 @@ def test_what_cannot_be_trained_is_refused(collection):
         build(collection, rules=CaptionRules(50, 60, 4))
     with pytest.raises(DataError, match="no image is in the split 'val'"):
         build(collection, fractions=(1.0, 0.0, 0.0))
+
+
+def test_the_labels_that_occur_are_named(tmp_path):
+    root = write_openi(tmp_path, reports={
+        "50.xml": report_xml("CXR50", FINDINGS, ["Scoliosis/mild"], two_images(50))
+    })  # fmt: skip
+    rules = [*PAPER_RULES, LabelRule("nodule", any=frozenset({"nodule"}))]
+    collection = openi.read(root, rules, max_broken=0.0)
+    with pytest.raises(
+        DataError,
+        match=r"no image is labelled 'nodule'; [^\n]*'normal' \(15\), 'cardiomegaly' \(5\), "
+        r"'Scoliosis' \(1\)",
+    ):
+        build(collection, labels=(*LABELS, "nodule"))
+
+
+def test_the_vocabulary_is_counted_and_a_poor_one_said(collection):
+    rich, poor = build(collection, min_count=1), build(collection, min_count=30)
+    assert rich.counts.vocabulary == len(rich.vocabulary.words) > 20
+    assert rich.counts.out_of_vocabulary == 0
+    assert 0 < poor.counts.vocabulary < 10
+    said = [note for note in poor.counts.notes if "data.captions.min_count (now 30)" in note]
+    assert f"the vocabulary holds {poor.counts.vocabulary} words" in said[0]
+    assert f"{poor.counts.out_of_vocabulary:.0%} of the training captions' words" in said[0]
+    assert f"warning: {said[0]}" in poor.counts.table()
+    assert not any("min_count" in note for note in rich.counts.notes)
+
+
+def image(number, label, patient, split=None):
+    return ImageRecord(
+        str(number), Path(f"{number}.png"), patient, str(number), "frontal", label, FINDINGS, split
+    )
+
+
+def test_a_split_without_a_label_is_said_with_the_setting():
+    patients = (str, str, lambda number: f"c{number % 2}")  # the third label has two patients
+    images = [image(n, "abc"[n % 3], patients[n % 3](n)) for n in range(60)]
+    table = build(Collection(images, [], Counts()), labels=tuple("abc"))
+    assert table.lacking("val") == table.lacking("test") == ["c"]
+    notes = "\n".join(table.counts.notes)
+    assert re.search(
+        r"the split 'val' has \d+ X-rays and none labelled 'c', so balanced accuracy "
+        r"and AUROC are undefined \(nan\) there; raise its share in "
+        r"data\.split\.fractions \(now \[0\.8, 0\.1, 0\.1\]\)",
+        notes,
+    )
+    assert re.search(r"fewer than 10 X-rays of a label[^\n]*'a in val' \(\d\)", notes)
+
+
+def test_enough_of_each_label_says_nothing():
+    images = [image(number, "ab"[number % 2], str(number)) for number in range(200)]
+    assert build(Collection(images, [], Counts()), labels=("a", "b")).counts.notes == []
+
+
+def test_a_label_that_training_lacks_is_refused():
+    splits = ("train", "val", "test")
+    images = [image(number, "a", str(number), splits[number % 3]) for number in range(30)]
+    images += [image(99, "b", "99", "val")]
+    with pytest.raises(DataError, match="no image labelled 'b' is in the split 'train'"):
+        build(Collection(images, [], Counts()), labels=("a", "b"))
+
+
+def test_too_few_patients_are_said():
+    images = [image(number, "ab"[number % 2], str(number)) for number in range(4)]
+    with pytest.raises(DataError, match=r"'val'; [^\n]*add patients \(now 'a' \(2\), 'b' \(2\)\)"):
+        build(Collection(images, [], Counts()), labels=("a", "b"))
 
 
 def test_counts_stand_beside_the_papers(collection):

@@ -6,10 +6,8 @@ from importlib import resources
 
 import pytest
 
-from xrj.datamodules.openi import read_reports
 from xrj.datamodules.views import (
     View,
-    make_view_table,
     package_views,
     resolve_views,
     view_key,
@@ -70,7 +68,7 @@ def test_projections_go_before_the_package_and_elimination_comes_last(tmp_path):
         ("x", "y"),
         ("p", "q", "new-1"),
     ]
-    views = resolve_views(studies, tmp_path)
+    views = resolve_views(studies, [], tmp_path)
     assert views["CXR7_IM-2263-1001"] == View("L", "projections")
     assert views["CXR7_IM-2263-2001"].source != "projections"
     assert views["new-1"] == View("AP", "projections")
@@ -83,48 +81,16 @@ def test_projections_go_before_the_package_and_elimination_comes_last(tmp_path):
     ("text", "reason"),
     [
         ("uid,filename\n1,a.png\n", "column 'projection' is missing"),
+        ("", "column 'filename' is missing"),
+        ("uid,filename,projection\n1,a.png\n", "row 2 has 2 fields"),
+        ("uid,filename,projection\n1,a.png,L,x\n", "row 2 has 4 fields"),
         ("uid,filename,projection\n1,a.png,oblique\n", "unknown projection 'oblique' of a.png"),
     ],
 )
 def test_a_bad_projections_table_names_itself(tmp_path, text, reason):
     (tmp_path / "projections.csv").write_text(text)
     with pytest.raises(DataError, match=rf"^[^\n]*projections\.csv: {reason}[^\n]*$"):
-        resolve_views([("a",)], tmp_path)
-
-
-def test_header_fields_by_trust(tmp_path):
-    columns = "imageid,View Position,Patient Orientation,Acquisition Device Processing Code"
-    rows = [
-        "lateral,LL,\"['L', 'F']\",60025",
-        "orientation,,\"['A', 'F']\",60025",
-        "preset,PA,\"['L', 'F']\",60003",
-        "clustered,AP,,60003",
-        "code,,,2",
-        "stated,AP,,0",
-        "nothing,,,0",
-        "other,LL,,",
-    ]
-    (tmp_path / "metadata.csv").write_text("\n".join([columns, *rows]) + "\n")
-    (tmp_path / "clusters.csv").write_text("imageid,tsne-view\nlateral,PA\nclustered,PA\n")
-    studies = [
-        ("lateral",),
-        ("orientation",),
-        ("preset",),
-        ("clustered",),
-        ("code",),
-        ("stated",),
-        ("nothing", "other"),
-    ]
-    assert make_view_table(studies, tmp_path / "metadata.csv", tmp_path / "clusters.csv") == {
-        "lateral": View("L", "view_position"),
-        "orientation": View("L", "orientation"),
-        "preset": View("L", "processing_code"),
-        "clustered": View("AP", "clusters"),
-        "code": View("F", "processing_code"),
-        "stated": View("AP", "view_position"),
-        "nothing": View("F", "elimination"),
-        "other": View("L", "view_position"),
-    }
+        resolve_views([("a",)], [], tmp_path)
 
 
 @pytest.mark.data
@@ -137,17 +103,5 @@ def test_the_views_of_the_real_images(shared_data):
         "CXR54_IM-2145-1002": "lateral",
     }
     assert {path.stem for path in (shared_data / "iu_xray" / "images").iterdir()} == set(expected)
-    views = resolve_views([(image_id,) for image_id in expected], shared_data / "iu_xray")
+    views = resolve_views([(image_id,) for image_id in expected], [], shared_data / "iu_xray")
     assert {image_id: view.kind for image_id, view in views.items()} == expected
-
-
-@pytest.mark.data
-def test_the_package_file_is_what_its_maker_makes(shared_data):
-    folder = shared_data / "iu_xray"
-    reports, _ = read_reports(folder, max_broken=0.0)
-    views = make_view_table(
-        [report.image_ids for report in reports],
-        folder / "nlmcxr_dicom_metadata.csv.gz",
-        folder / "nlmcxr_tsne_pa.csv.gz",
-    )
-    assert {view_key(image_id): view for image_id, view in views.items()} == package_views()

@@ -13,6 +13,7 @@ from tests.justify.toy import Toy
 from xrj.datamodules.images import resize
 from xrj.justify.change import distances, unexplained_share, weigh_heart
 from xrj.justify.evidence import EvidenceSettings, Pictures, gather_evidence, take_vote
+from xrj.justify.wording import percent
 
 LABELS = ("normal", "cardiomegaly")
 SETTINGS = EvidenceSettings({"cardiomegaly": 1, "normal": -1}, unexplained=0.25)
@@ -158,7 +159,7 @@ def test_how_far_the_reconstruction_is_from_the_xray_is_on_record(chests):
     far = gathered(chests, original=1, unexplained=0.01)
     (share,) = unexplained_share(chests[1][None], chests[0][None])
     assert far.to_json()["reconstruction"] == {"unexplained": share, "allowed": 0.01}
-    assert f"{100 * share:.0f} % of its variance" in far.warnings[0]
+    assert f"{percent(share)} of its variance" in far.warnings[0]
     assert gathered(chests).to_json()["reconstruction"] == {"unexplained": 0, "allowed": 0.25}
 
 

@@ -160,3 +160,17 @@ def test_real_reports_agree_with_their_mesh_label(shared_data):
         result = agreement(own, [label] * len(own), HEART)
         assert result.share > 0.95
         assert result.agree > 0.9 * sum(map(bool, own))
+
+
+def test_patterns_are_composed_as_captions_are():
+    lexicon = Lexicon.from_config(
+        {
+            "implied": "normal",
+            "parts": {"organ": "cœur"},
+            "statements": {"e\u0301largi": ["{organ} e\u0301largi"], "normal": ["normal"]},
+            "negations": ["pas"],
+            "fillers": ["de"],
+            "negations_after": ["absent"],
+        }
+    )
+    assert says(["cœur", "élargi"], lexicon) == "élargi"

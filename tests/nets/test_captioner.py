@@ -6,10 +6,11 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from xrj.errors import ConfigError
 from xrj.losses import caption_nll, coverage
+from xrj.nets.architectures import IMAGENET
 from xrj.nets.captioner import CausalConvolution, ConvolutionalCaptioner
 from xrj.nets.decoding import EOS, PAD
 from xrj.nets.registry import build_net
-from xrj.nets.zoo import IMAGENET, VggFeatures, models
+from xrj.nets.zoo import VggFeatures, models
 
 VOCABULARY, LABELS = 24, torch.tensor([5, 6])
 

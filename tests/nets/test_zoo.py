@@ -5,8 +5,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from xrj.errors import ConfigError
+from xrj.nets.architectures import ARCHITECTURES, IMAGENET
 from xrj.nets.registry import build_net
-from xrj.nets.zoo import ARCHITECTURES, IMAGENET, Classifier, models, resized
+from xrj.nets.zoo import Classifier, models, resized
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_weights_that_do_not_serve_are_refused_in_one_line(tmp_path):
         pickled: "no weights that can be read",
         nested: "no weights that can be read",
         tmp_path / "d.safetensors": "no weights that can be read",
-        other: "not the weights of this net",
+        other: r"this net \(conv1.weight is 3, not 64 x 1 x 7 x 7; 101 tensors do not fit\)",
     }.items():
         with pytest.raises(ConfigError, match=reason) as caught:
             net.load_published(path, "classifier.weights")

@@ -3,13 +3,17 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig
 
 from tests.tiny import compose_tiny
+from xrj.build import build_data, build_module
 from xrj.config import STAGES
 from xrj.files import locked
+from xrj.handover import load_export
 from xrj.run import train
 
 
@@ -37,6 +41,24 @@ def tiny(chain: Path, tmp_path: Path) -> Callable[..., DictConfig]:
             f"parents.gan1={chain}/runs/chain/gan1",
             *overrides,
         )
+
+    return make
+
+
+@pytest.fixture
+def build(tiny: Callable[..., DictConfig]) -> Callable[..., Any]:
+    """Build a stage's module and its first training batch as the module sees it."""
+
+    def make(stage: str, *overrides: str) -> Any:
+        cfg = tiny(stage, *overrides)
+        parents = {name: load_export(Path(cfg.parents[name]), name) for name in STAGES[stage]}
+        data = build_data(cfg)
+        data.prepare_data()
+        data.setup("fit")
+        torch.manual_seed(0)
+        module = build_module(cfg, data, parents)
+        batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+        return module, batch
 
     return make
 

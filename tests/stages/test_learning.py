@@ -1,14 +1,14 @@
 """How stages learn: what their losses see, that these descend, averages, rates and noise."""
 
 import math
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 
 from xrj import losses
-from xrj.build import build_data, build_module
+from xrj.build import build_data
 from xrj.config import STAGES
 from xrj.datamodules.images import to_tensor
 from xrj.handover import load_export
@@ -16,24 +16,6 @@ from xrj.nets.noise import NoiseEncoder
 
 RATES = {"arae": 0.01, **dict.fromkeys(("gan1", "gan2", "inverse", "classifier"), 0.002)}
 RATES |= {"embedding_gan1": 0.002, "captioner": 0.001}
-
-
-@pytest.fixture
-def build(tiny):
-    """Build a stage's module and its first training batch as the module sees it."""
-
-    def make(stage, *overrides):
-        cfg = tiny(stage, *overrides)
-        parents = {name: load_export(Path(cfg.parents[name]), name) for name in STAGES[stage]}
-        data = build_data(cfg)
-        data.prepare_data()
-        data.setup("fit")
-        torch.manual_seed(0)
-        module = build_module(cfg, data, parents)
-        batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
-        return module, batch
-
-    return make
 
 
 @pytest.mark.parametrize("stage", ["gan1", "gan2"])
@@ -125,10 +107,11 @@ class _History(pl.Callback):
         self.rows.append({key: float(value) for key, value in trainer.callback_metrics.items()})
 
 
-def _trainer(epochs, *callbacks, precision="32-true"):
+def _trainer(epochs, *callbacks, precision="32-true", plugins=None):
     return pl.Trainer(
         accelerator="cpu",
         precision=precision,
+        plugins=plugins,
         max_epochs=epochs,
         callbacks=list(callbacks),
         logger=False,
@@ -177,6 +160,21 @@ def test_every_stage_learns_in_mixed_precision(build, stage):
     ]
     assert found
     assert all(map(math.isfinite, found))
+
+
+def test_gradients_are_clipped_at_their_own_size_in_half_precision(build):
+    module, batch = build("arae", "arae.clip=0.001")
+    norms = []
+
+    class Norms(pl.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            norms.append(torch.nn.utils.get_total_norm([weight.grad for weight in weights]).item())
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    half = MixedPrecision("16-mixed", "cpu", scaler)
+    _trainer(1, Norms(), precision=None, plugins=[half]).fit(module, _repeat(batch))
+    assert norms[0] == pytest.approx(0.001, rel=0.02)  # of encoder and decoder
 
 
 def test_halving(build):

@@ -305,14 +305,6 @@ def test_the_export_is_the_average_of_the_generator(chain):
             assert not torch.equal(value, state[f"generator.{part}"])
 
 
-def test_further_callbacks(tiny, tmp_path):
-    stop = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/distance, "
-    train(tiny("gan1", f"+trainer.callbacks.stop={stop} stopping_threshold: 1000}}"))
-    folder = tmp_path / "runs/default/gan1"
-    assert metrics(folder)["epoch"].max() == 0
-    assert load_export(folder, "gan1").info["selections"]["best"]["epoch"] == 1
-
-
 @pytest.mark.parametrize(
     ("mode", "values", "kept"),
     [

@@ -111,6 +111,21 @@ def test_no_name_of_a_patient_comes_out(client, caplog, capfd):
     assert [text[:200] for text in texts if not hides_the_patient(text)] == []
 
 
+def test_a_doubt_about_an_upload_is_told(client):
+    data = as_bytes(radiograph(xray(shape=(40, 30)), BodyPartExamined="XYZ"))
+    url = send(client, data).headers["location"]
+    (doubt,) = finished(client, url)["doubts"]
+    assert "Body Part Examined" in doubt
+    assert doubt in client.get(url).text
+
+
+def test_a_decoder_that_does_not_start_is_not_the_uploads_fault(client, monkeypatch):
+    monkeypatch.setattr("xrj.datamodules.apart.sys.executable", "/bin/false")
+    response = send(client, as_png(xray()), headers=JSON)
+    assert response.status_code == 503
+    assert "/bin/false" not in response.text
+
+
 def without_pixels():
     dataset = radiograph(xray())
     del dataset.PixelData

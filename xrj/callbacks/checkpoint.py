@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, Timer
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from xrj.errors import DataError
@@ -41,8 +43,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise
 
 
-def check_checkpoint(path: Path, module: StageModule) -> None:
+def check_checkpoint(path: Path, module: StageModule) -> int:
     """Check that a checkpoint is whole, a module's, and nothing but tensors and plain values.
+
+    Returns:
+        Its epoch.
 
     Raises:
         DataError: It does not; nothing in it has been executed.
@@ -63,28 +68,59 @@ def check_checkpoint(path: Path, module: StageModule) -> None:
             f"{path}: cannot be continued from, it was written by another version of xrj; "
             f"remove {path.parent} to start the stage over"
         )
+    return int(state["epoch"])
 
 
-class StageCheckpoint(pl.Callback):
+class StageCheckpoint(Checkpoint):
     """Writes `last.ckpt` after each epoch, keeps the selected weights, exports them at the end.
+
+    A training that another callback stops is not done: the checkpoint of its last whole epoch is
+    there to continue from, with that callback's count begun anew. Lightning calls checkpoints last,
+    once all callbacks have had their say.
 
     Args:
         path: The checkpoint.
         export: Called once on rank zero with the kept epochs by selection.
+        early_stopping_ends: Whether the epoch that `EarlyStopping` stops at is the last.
     """
 
-    def __init__(self, path: Path, export: Callable[[Mapping[str, Kept]], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        export: Callable[[Mapping[str, Kept]], None],
+        *,
+        early_stopping_ends: bool = False,
+    ) -> None:
         self.path = path
         self.export = export
+        self.early_stopping_ends = early_stopping_ends
         self.kept: dict[str, dict[str, Any]] = {}
+        self.epochs = 0
+        self.stopped = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the kept epochs."""
-        return {"kept": self.kept}
+        """Return the kept epochs, and whether `EarlyStopping` stopped at the last one."""
+        return {"kept": self.kept, "stopped": self.stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the kept epochs from a checkpoint."""
         self.kept = state_dict["kept"]
+        self.stopped = state_dict.get("stopped", False)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let what stopped the training count from zero: it would stop it again at once."""
+        self.epochs = checkpoint["epoch"] + 1
+        states = checkpoint["callbacks"]
+        stopped = states.get(self.state_key, {}).get("stopped", False)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by its connector
+            if isinstance(callback, Timer) or (stopped and isinstance(callback, EarlyStopping)):
+                states.pop(callback.state_key, None)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Train no further where the checkpoint is that of the last epoch."""
+        trainer.should_stop = trainer.should_stop or (self.stopped and self.early_stopping_ends)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the nets whose measure is the best so far."""
@@ -111,13 +147,28 @@ class StageCheckpoint(pl.Callback):
                 }
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the checkpoint; rank zero does."""
+        """Write the checkpoint of a whole epoch; rank zero does."""
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        self.epochs = trainer.current_epoch + 1
+        self.stopped = any(
+            callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
+            and callback.stopped_epoch == trainer.current_epoch
+            for callback in trainer.early_stopping_callbacks
+        )
         trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Export what was kept, on rank zero."""
-        if trainer.is_global_zero:
+        """Export what was kept, on rank zero, or say that the training is not done."""
+        done = self.epochs == trainer.max_epochs or (self.stopped and self.early_stopping_ends)
+        if trainer.is_global_zero and done:
             self.export({name: Kept(**kept) for name, kept in self.kept.items()})
+        elif trainer.is_global_zero:
+            hint = "trainer.early_stopping_ends=true takes it as done, " if self.stopped else ""
+            print(
+                f"{self.path.parent.name}: stopped by a callback after {self.epochs} of "
+                f"{trainer.max_epochs} whole epochs, not done; {hint}the same command continues"
+            )
         trainer.strategy.barrier("export")
 
 

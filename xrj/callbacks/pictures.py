@@ -62,6 +62,6 @@ class Pictures(pl.Callback):
             Image.fromarray(grid(rows)).save(path)
             for logger in loggers:
                 logger.log_image("pictures", [str(path)], caption=[" / ".join(rows)])
-        table = stage.captions(first)
-        for logger in loggers:
-            logger.log_table("captions", list(table[0]), [list(row.values()) for row in table])
+        if table := stage.captions(first):
+            for logger in loggers:
+                logger.log_table("captions", list(table[0]), [list(row.values()) for row in table])

@@ -1,6 +1,8 @@
 """One line an epoch where no terminal shows a progress bar."""
 
+import math
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -13,11 +15,15 @@ class EpochLines(pl.Callback):
 
     Args:
         stage: Name to print.
+        lacking: Returns the labels that validation lacks, the reason of a measure that is nan.
         seconds: Least time between two lines; the last epoch is always printed.
     """
 
-    def __init__(self, stage: str, seconds: float = 5.0) -> None:
+    def __init__(
+        self, stage: str, lacking: Callable[[], Sequence[str]] = tuple, seconds: float = 5.0
+    ) -> None:
         self.stage = stage
+        self.lacking = lacking
         self.seconds = seconds
         self.started = self.printed = 0.0
         self.first = 0
@@ -35,9 +41,10 @@ class EpochLines(pl.Callback):
             return
         self.printed = now
         left = (now - self.started) / (epoch - self.first) * (last - epoch)
-        value: Any = trainer.callback_metrics.get(stage.headline, float("nan"))
+        value: Any = trainer.callback_metrics.get(stage.headline)
+        measured = "not measured" if value is None else f"{float(value):.4f}"
         name = stage.headline.removeprefix("val/").replace("_", " ")
-        print(
-            f"{self.stage}: epoch {epoch}/{last}, {name} {float(value):.4f}, {left:.0f} s left",
-            flush=True,
-        )
+        shown = f"{name} {measured}"
+        if value is not None and math.isnan(value) and (absent := self.lacking()):
+            shown += f" (no '{absent[0]}' in val)"
+        print(f"{self.stage}: epoch {epoch}/{last}, {shown}, {left:.0f} s left", flush=True)

@@ -16,13 +16,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from xrj.datamodules.apart import DecoderError
 from xrj.datamodules.images import UInt8, centre_crop, margin_size, read_image, resize
 from xrj.errors import DataError
 from xrj.files import atomic_path, locked, read_json, sha256_file, sha256_json, write_json
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # Raise it when the pixels that come out of `read_image` or `resize` change.
+VERSION = 2  # Raise it when the pixels that come out of `read_image` or `resize` change.
 
 
 @dataclass
@@ -167,6 +168,8 @@ def _write(paths: Sequence[Path], home: Path, size: int, workers: int) -> dict[i
                     return
                 try:
                     image = resize(read_image(paths[row]), size)
+                except DecoderError:
+                    raise  # another try may succeed
                 except DataError as error:
                     broken[row] = str(error)
                     image = np.zeros((size, size), np.uint8)

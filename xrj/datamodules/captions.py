@@ -1,10 +1,15 @@
 """From findings to captions (the paper, section 4.1)."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
-_WORD = re.compile(r"\d+\.\d+|[^\W_]+(?:[-'][^\W_]+)*")
+# Marks that no composed character holds, such as vowel signs, belong to their letter.
+_MARKS = "".join(chr(c) for c in range(0x300, 0x10000) if unicodedata.category(chr(c))[0] == "M")
+_LETTER = rf"[^\W_][{_MARKS}]*"
+_WORD = re.compile(rf"\d+\.\d+|(?:{_LETTER})+(?:[-'](?:{_LETTER})+)*")
 _END = re.compile(r"[.!?]+[\"')\]]*(?=\s|$|[A-Z])|\n\s*\n")
+_PLAIN = str.maketrans("’‐‑", "'--")
 _LIST_MARK = re.compile(r"\s*\(?\d{1,2}")
 _ABBREVIATION = re.compile(
     r"(?:^|\W)([a-z]|(?:[a-z]\.)+[a-z]|dr|mr|mrs|ms|vs|cf|approx|fig|no|etc|lat|ant|post|sup|inf)$",
@@ -22,7 +27,7 @@ def sentences(findings: str) -> list[list[str]]:
     goes. De-identification marks (`XXXX`, also inside a word: `x-XXXX`) are dropped, as they
     stand for different words and say nothing. Sentences without any word are left out.
     """
-    text = findings.replace("’", "'")
+    text = findings.translate(_PLAIN)
     pieces: list[str] = []
     start = 0
     for end in _END.finditer(text):

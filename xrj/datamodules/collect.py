@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from xrj.datamodules.labels import LabelRule, assign
+from xrj.datamodules.labels import LabelRule, assign, match_labels
 from xrj.datamodules.records import Collection, Counts, ImageRecord, Report, TextRecord
+from xrj.datamodules.text import listed, short
 from xrj.datamodules.views import View
 from xrj.errors import DataError
 
@@ -32,14 +34,27 @@ def collect(
         counts: Goes on with what the source has counted.
 
     Raises:
-        DataError: No image is left, or more files are missing than `max_broken` allows.
+        DataError: No image is left, one is named by two reports, or more files are missing than
+            `max_broken` allows.
     """
     counts.steps.append(("reports read", len(reports), sum(len(r.image_ids) for r in reports)))
-    names = {rule.name for rule in rules}
-    labels: dict[str, str | None] = {}
+    owners: dict[str, str] = {}
     for report in reports:
-        stated = report.label if report.label in names else None
-        labels[report.uid] = stated if report.label else assign(report.mesh, rules)
+        for image_id in report.image_ids:
+            if (owner := owners.setdefault(image_id, report.uid)) != report.uid:
+                raise DataError(
+                    f"{source}: the image '{short(image_id)}' is named by the reports "
+                    f"'{short(owner)}' and '{short(report.uid)}'; keep one of them"
+                )
+    names = [rule.name for rule in rules]
+    stated = Counter(report.label for report in reports if report.label)
+    chosen = match_labels(source, stated, names, counts)
+    labels = {
+        report.uid: chosen.get(report.label) if report.label else assign(report.mesh, rules)
+        for report in reports
+    }
+    heads = [term.split("/")[0] for r in reports if not labels[r.uid] for term in r.mesh]
+    counts.other |= Counter(heads)
     labelled = [report for report in reports if labels[report.uid]]
     with_findings = [report for report in labelled if report.findings]
     texts = [
@@ -91,13 +106,35 @@ def collect(
     if len(absent) > max_broken * len(frontal):
         raise DataError(
             f"{source}: {len(absent):,} of {len(frontal):,} image files are missing, "
-            f"such as {absent[0]}; complete the folder or raise data.max_broken"
+            f"such as {short(absent[0])}; complete the folder or raise data.max_broken"
         )
     if not present:
-        why = (
-            counts.skipped[0]
-            if counts.skipped
-            else "no report has a label, findings and a frontal image"
-        )
-        raise DataError(f"{source}: no image is left ({why}); check data.root and data.labels")
+        refuse_nothing(source, counts, names, Counter(view.position for view in views.values()))
     return Collection(present, texts, counts)
+
+
+def refuse_nothing(
+    source: Path, counts: Counts, labels: Sequence[str], views: Mapping[str, int]
+) -> NoReturn:
+    """Say why no image is left: what each filter leaves, and what it found instead.
+
+    Args:
+        source: Named in the error.
+        counts: All filter steps, the labels that occur, and what was skipped.
+        labels: The names in the configuration.
+        views: How often each view occurs, as written.
+
+    Raises:
+        DataError: Always.
+    """
+    step = next(name for name, _, images in counts.steps if not images)
+    quoted = "; quote 'yes', 'no', 'on' and 'off' in YAML" if {"True", "False"} & {*labels} else ""
+    why = {
+        "with one of the labels": f"none of {', '.join(labels)} occurs, but "
+        f"{listed(counts.other) or 'no label at all'}; change data.labels or the data{quoted}",
+        "with findings": "the findings are empty; fill them in",
+        "frontal view": "no view is frontal, but "
+        f"{listed({name or 'unknown': number for name, number in views.items()})}; state the views",
+        "image file present": "no image file is there; add them",
+    }.get(step, "no report names an image; complete the data")
+    raise DataError(f"{source}: no image is left ({counts.left()}): {why}")

@@ -63,7 +63,8 @@ class IUXRayDataModule(pl.LightningDataModule):
         batch_size: Items a batch and device.
         seed: Seed of order, crops, captions and wrong captions.
         num_workers: Loader processes.
-        augmentations: Training transforms before the random crop, `_target_: albumentations.*`.
+        augmentations: Training transforms before the random crop, `_target_: albumentations.*`, by
+            the name of the setting that they come from.
         wrong: `other_label` or `mixed`, see `datasets.ImageDataset`.
         balance_labels: Repeat images of rare labels in an epoch of training, as often as brings
             them closest to the most frequent one.
@@ -94,7 +95,7 @@ class IUXRayDataModule(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         num_workers: int,
-        augmentations: Sequence[Mapping[str, Any]],
+        augmentations: Mapping[str, Sequence[Mapping[str, Any]]],
         wrong: Wrong,
         balance_labels: bool,
         telling: float,
@@ -121,7 +122,7 @@ class IUXRayDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.num_workers = num_workers
-        self.augmentations = list(augmentations)
+        self.augmentations = dict(augmentations)
         self.wrong: Wrong = wrong
         self.balance_labels = balance_labels
         self.telling = telling
@@ -246,9 +247,10 @@ class IUXRayDataModule(pl.LightningDataModule):
                 counts = frame["label"].value_counts()
                 times = frame["label"].map(counts.max() / counts).round().astype(int).to_numpy()
                 frame = frame.iloc[np.repeat(np.arange(len(frame)), times)]
-            augmentation = Augmentation(
-                self.augmentations, margin_size(self.resolution, self.margin), self.resolution
-            )
+            size = margin_size(self.resolution, self.margin)
+            transforms = [x for several in self.augmentations.values() for x in several]
+            settings = [name for name, several in self.augmentations.items() for _ in several]
+            augmentation = Augmentation(transforms, size, self.resolution, settings)
         return ImageDataset(
             frame,
             self.vocabulary,

@@ -1,7 +1,7 @@
 """DICOM radiographs as grey values; nothing of a file but its pixels is passed on or quoted."""
 
 import logging
-import re
+import math
 import sys
 import warnings
 import zlib
@@ -14,15 +14,24 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pydicom import Dataset, config, dcmread
-from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.filereader import read_dataset
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_modality_lut, apply_voi
+from pydicom.pixels.decoders import gdcm
+from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
-from xrj.datamodules.apart import decode_apart
+from xrj.datamodules.body_parts import body_part
+from xrj.datamodules.dicom_greys import show
+from xrj.datamodules.dicom_header import meanings, text, whole
+from xrj.datamodules.greys import Decoded, NeedsProcessError
 from xrj.datamodules.views import lateral_by
 from xrj.errors import DataError
 
@@ -32,73 +41,66 @@ TAGS = [
     *("PatientOrientation", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames"),
     *("PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
-    *("ModalityLUTSequence", "RescaleIntercept", "RescaleSlope"),
+    *("ModalityLUTSequence", "RescaleIntercept", "RescaleSlope", "PresentationLUTShape"),
     *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "PixelData"),
 ]
 """What is read of a file; no tag that says who the patient is."""
 RADIOGRAPHS = ("CR", "DX", "DR", "RG", "XR", "OT", "SC")
-CHEST = re.compile("chest|thora|torax|lung|heart|card", re.IGNORECASE)
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 IN_PROCESS = ("", "pillow")
 """Decoders that are safe: none, for pictures that are not compressed, and Pillow."""
 ENDLESS = 0xFFFFFFFF
 """The length of what ends where a delimiter says so."""
 GREY = ("MONOCHROME1", "MONOCHROME2")
+SHAPES = {"IDENTITY": "MONOCHROME2", "INVERSE": "MONOCHROME1"}
+"""Photometric Interpretation by Presentation LUT Shape."""
+SLACK = 0.01
+"""Share of the pixel data by which they may be longer than the picture, as padding."""
 SIDE_TO_SIDE, HEAD_TO_FOOT = ("L", "R"), ("F", "H")
 """Directions in the patient; of several letters the first is the main one."""
+BROKEN = "broken DICOM file; export it again"
 
 
-def decode_dicom(
-    data: bytes, name: str, max_pixels: int, *, expendable: bool
-) -> npt.NDArray[np.uint8]:
+def decode_dicom(data: bytes, name: str, max_pixels: int, *, expendable: bool) -> Decoded:
     """Decode a DICOM radiograph as a viewer shows it.
 
-    Modality LUT, then VOI LUT or window (the first, of several), then MONOCHROME1 inverted.
-    Without either VOI, values of more than 8 bits are stretched from their own lowest and
-    highest, pixel padding left out, as those of a 16-bit PNG are. Colour becomes luma. A picture
-    that is mirrored, upside down or on its side by its Patient Orientation is set upright.
+    Grey as in `dicom_greys.show`; colour becomes luma. A picture that is mirrored, upside down or
+    on its side by its Patient Orientation is set upright.
 
     What the header states is believed: another view than a frontal one, another body part than
     the chest, another modality than radiography, raw detector data and annotations burned into
-    the picture are refused. What it leaves open passes.
+    the picture are refused. What it leaves open passes, and what it says of the body part in words
+    that are not known is a doubt.
 
     Args:
         data: The file's bytes.
         name: What an error calls the file.
         max_pixels: More are refused before anything is allocated for them.
         expendable: All decoders may run in this process. Broken pictures make GDCM end its process,
-            and hostile ones swell without bound, so that otherwise they get one of their own.
-
-    Returns:
-        (H, W), 0 to 255.
+            and hostile ones swell without bound.
 
     Raises:
         DataError: The file is broken, cut short or no such radiograph, or the decoder that its
             compression needs is not installed. The message holds no text of the file's.
+        NeedsProcessError: It is not `expendable`, and no other decoder can read the file.
     """
     with _silence():
         try:
-            if _inflates_beyond(data, 6 * max_pixels):
-                raise DataError(f"{name}: its deflated data are too large; make it smaller")
-            dataset = dcmread(BytesIO(data), specific_tags=TAGS)
-            refusal = _refusal(dataset, max_pixels)
-        except DataError:
+            dataset = _open(data, max_pixels)
+            doubts = _check_content(dataset)
+            decoder = _check_picture(dataset, max_pixels)
+            pixels = _decode(dataset, decoder, expendable=expendable)
+            if dataset.PhotometricInterpretation in COLOUR:
+                shown = Decoded(np.asarray(Image.fromarray(pixels).convert("L")))
+            else:
+                shown = show(pixels, dataset)
+            return Decoded(_upright(shown.grey, dataset), doubts + shown.doubts)
+        except NeedsProcessError:
             raise
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
         except Exception as error:  # pydicom raises nearly anything, and its messages quote values.
-            raise DataError(f"{name}: broken DICOM file; export it again") from error
-        if refusal:
-            raise DataError(f"{name}: {refusal}")
-        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        plugins = decoder.available_plugins or ("",)
-        for plugin in sorted(plugins, key=IN_PROCESS.__contains__, reverse=True):
-            if plugin not in IN_PROCESS and not expendable:
-                return decode_apart(data, name, max_pixels)
-            with suppress(Exception):
-                return _upright(_grey_values(dataset, plugin), dataset)
-    raise DataError(
-        f"{name}: its picture ({_name(decoder.UID)}) is broken, cut short or unknown to the "
-        "installed decoders; export it uncompressed"
-    )
+            raise DataError(f"{name}: {BROKEN}") from error
 
 
 @contextmanager
@@ -114,72 +116,184 @@ def _silence() -> Iterator[None]:
         yield
 
 
+def _open(data: bytes, max_pixels: int) -> Dataset:
+    """Return the header, of which nothing but the transfer syntax is checked."""
+    if _inflates_beyond(data, 6 * max_pixels):
+        raise DataError("its deflated data are too large; make it smaller")
+    dataset = dcmread(BytesIO(data), specific_tags=TAGS, force=True)
+    if "PixelData" not in dataset:
+        kind = _name(dataset.get("SOPClassUID"))
+        raise DataError(
+            f"no pixel data in it ({kind}, or cut short); choose a file that holds a picture"
+        )
+    element = dataset.get_item("PixelData")
+    stated = getattr(element, "length", 0)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        if stated == ENDLESS:
+            raise DataError(
+                "compressed, and its Transfer Syntax UID, which says how, is missing; export it "
+                "uncompressed"
+            )
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    if len(element.value or b"") < stated < ENDLESS:
+        raise DataError("cut short: its pixel data say that they are longer; export it again")
+    return dataset
+
+
 def _inflates_beyond(data: bytes, limit: int) -> bool:
     """Return whether a deflated file's data set is larger than `limit` bytes, or never ends."""
     stream = BytesIO(data)
-    stream.seek(132)
+    stream.seek(132 if data[128:132] == b"DICM" else 0)
     meta = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return False
     return len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), limit)) == limit
 
 
-def _refusal(dataset: Dataset, max_pixels: int) -> str | None:
-    """Return why a file cannot be read as a frontal chest radiograph, with the remedy, or None."""
+def _check_picture(dataset: Dataset, max_pixels: int) -> Decoder:
+    """Check, and complete where that is safe, what decoding needs; return the decoder.
+
+    Raises:
+        DataError: The header cannot be followed, or its decoder is not installed.
+    """
     syntax = dataset.file_meta.TransferSyntaxUID
-    if "PixelData" not in dataset:
-        kind = _name(dataset.get("SOPClassUID"))
-        return f"no pixel data in it ({kind}, or cut short); choose a file that holds a picture"
-    element = dataset.get_item("PixelData")
-    if isinstance(element, RawDataElement) and len(element.value or b"") < element.length < ENDLESS:
-        return "cut short: its pixel data say that they are longer; export it again"
-    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
-        return f"{frames} frames, not one picture; export a single frame"
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    if not 0 < rows * columns <= max_pixels:
-        return f"{columns} x {rows} pixels are none or more than {max_pixels:,}; make it smaller"
-    if dataset.PhotometricInterpretation not in (*GREY, *COLOUR):
-        return "its photometric interpretation is neither grey, RGB nor YBR; convert it"
-    grey = dataset.PhotometricInterpretation in GREY
-    if dataset.SamplesPerPixel != (1 if grey else 3):
-        return "its samples a pixel do not fit its photometric interpretation; export it again"
-    if not 8 <= dataset.BitsStored <= (16 if grey else 8):
-        return f"{dataset.BitsStored} bits stored, not 8 to 16 of grey or 8 of colour; convert it"
-    if dataset.get("HighBit", dataset.BitsStored - 1) != dataset.BitsStored - 1:
-        return "its values do not fill the lowest bits (High Bit); export it again"
-    if reason := _not_a_chest(dataset):
-        return reason
-    decoder = get_decoder(syntax)
-    if not decoder.is_available:
-        return (
-            f"compressed ({_name(syntax)}), for which no decoder is installed; "
-            "pip install 'xrj[dicom]', or export it uncompressed"
+    if (frames := whole(dataset, "NumberOfFrames", 1) or 1) != 1:
+        raise DataError(f"{frames} frames, not one picture; export a single frame")
+    dataset.NumberOfFrames = 1
+    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
+    if not (0 < rows * columns <= max_pixels and rows > 0):
+        raise DataError(
+            f"{columns} x {rows} pixels are none or more than {max_pixels:,}; make it smaller"
         )
-    if syntax.is_compressed and not _frame_fits(dataset):
-        return "its compressed picture has another size than its header says; export it again"
-    return None
+    photometric = text(dataset, "PhotometricInterpretation") or SHAPES.get(
+        text(dataset, "PresentationLUTShape")
+    )
+    if not photometric:
+        raise DataError(
+            "Photometric Interpretation is missing, so that black and white may be swapped; export "
+            "it again"
+        )
+    if photometric not in (*GREY, *COLOUR):
+        raise DataError("its photometric interpretation is neither grey, RGB nor YBR; convert it")
+    dataset.PhotometricInterpretation = photometric
+    samples = 1 if photometric in GREY else 3
+    if whole(dataset, "SamplesPerPixel", samples) != samples:
+        raise DataError(
+            "its samples a pixel do not fit its photometric interpretation; export it again"
+        )
+    allocated = whole(dataset, "BitsAllocated")
+    if allocated not in ((8, 16, 32) if samples == 1 else (8,)):
+        raise DataError(f"{allocated} bits allocated (Bits Allocated); export it with 8 or 16")
+    stored = whole(dataset, "BitsStored", min(allocated, 16))
+    if not 8 <= stored <= (16 if samples == 1 else 8):
+        raise DataError(f"{stored} bits stored, not 8 to 16 of grey or 8 of colour; convert it")
+    if stored > allocated:
+        raise DataError(f"Bits Stored, {stored}, is more than Bits Allocated, {allocated}; mend it")
+    if whole(dataset, "HighBit", stored - 1) != stored - 1:
+        raise DataError("its values do not fill the lowest bits (High Bit); export it again")
+    if (signed := whole(dataset, "PixelRepresentation", 0)) not in (0, 1):
+        raise DataError("Pixel Representation is neither 0 nor 1; export it again")
+    if samples == 3:
+        dataset.PlanarConfiguration = whole(dataset, "PlanarConfiguration")
+    dataset.SamplesPerPixel, dataset.Rows, dataset.Columns = samples, rows, columns
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = allocated, stored, stored - 1
+    dataset.PixelRepresentation = signed
+    return _check_data(dataset, syntax)
 
 
-def _not_a_chest(dataset: Dataset) -> str | None:
-    """Return what the header states against a frontal chest radiograph for people to look at."""
-    if (dataset.get("Modality") or RADIOGRAPHS[0]) not in RADIOGRAPHS:
-        return "no radiograph by its Modality; choose a chest X-ray"
-    if dataset.get("PresentationIntentType") == "FOR PROCESSING":
-        return "raw detector data (Presentation Intent Type); export the picture for presentation"
-    if dataset.get("BurnedInAnnotation") == "YES":
-        return (
+def _check_data(dataset: Dataset, syntax: UID) -> Decoder:
+    """Return the decoder for pixel data that are as large as the header says.
+
+    Raises:
+        DataError: They are not, or there is no such decoder.
+    """
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise DataError(
+            f"its Transfer Syntax UID ({_name(syntax)}) is of no still picture that is known; "
+            "export it uncompressed"
+        ) from error
+    if not decoder.is_available:
+        raise DataError(
+            f"compressed ({_name(syntax)}), for which no decoder is installed; "
+            f"{_remedy(syntax, helpless=True)}"
+        )
+    if syntax.is_compressed:
+        if not _frame_fits(dataset):
+            raise DataError(
+                "its compressed picture has another size than its header says; export it again"
+            )
+        return decoder
+    samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else dataset.SamplesPerPixel
+    size = dataset.Rows * dataset.Columns * samples * dataset.BitsAllocated // 8
+    found = len(dataset.PixelData)
+    if not size <= found <= size + max(1, math.floor(SLACK * size)):
+        problem = "cut short, or a" if found < size else "a"
+        raise DataError(
+            f"its pixel data hold {found:,} bytes where Rows ({dataset.Rows}), Columns "
+            f"({dataset.Columns}) and Bits Allocated ({dataset.BitsAllocated}) ask for {size:,}: "
+            f"{problem} wrong header; export it again"
+        )
+    return decoder
+
+
+def _decode(dataset: Dataset, decoder: Decoder, *, expendable: bool) -> npt.NDArray[np.integer]:
+    """Return the stored values by the first decoder that can read them, the safe ones first."""
+    plugins = decoder.available_plugins or ("",)
+    for plugin in sorted(plugins, key=IN_PROCESS.__contains__, reverse=True):
+        if plugin not in IN_PROCESS and not expendable:
+            raise NeedsProcessError
+        with suppress(Exception):
+            return pixel_array(dataset, decoding_plugin=plugin)
+    raise DataError(
+        f"its picture ({_name(decoder.UID)}) is broken, cut short or unknown to the installed "
+        f"decoders; {_remedy(decoder.UID, helpless=not gdcm.is_available(decoder.UID))}"
+    )
+
+
+def _remedy(syntax: UID, *, helpless: bool) -> str:
+    """Return what to do with a picture; `helpless`: without the decoder that an extra installs."""
+    if helpless and syntax in gdcm.DECODER_DEPENDENCIES:
+        return "pip install 'xrj[dicom]', or export it uncompressed"
+    return "export it uncompressed"
+
+
+def _check_content(dataset: Dataset) -> tuple[str, ...]:
+    """Return what is doubtful of a frontal chest radiograph for people to look at.
+
+    Raises:
+        DataError: The header states that it is none.
+    """
+    if (text(dataset, "Modality") or RADIOGRAPHS[0]) not in RADIOGRAPHS:
+        raise DataError("no radiograph by its Modality; choose a chest X-ray")
+    if text(dataset, "PresentationIntentType") == "FOR PROCESSING":
+        raise DataError(
+            "raw detector data (Presentation Intent Type); export the picture for presentation"
+        )
+    if text(dataset, "BurnedInAnnotation") == "YES":
+        raise DataError(
             "text that may name the patient is burned into it (Burned In Annotation); "
             "blank it out or export the picture without"
         )
-    part = dataset.get("BodyPartExamined") or _meaning(dataset, "AnatomicRegionSequence")
-    if part and not CHEST.search(str(part)):
-        return "another body part than the chest (Body Part Examined); choose a chest X-ray"
-    view = dataset.get("ViewPosition") or _meaning(dataset, "ViewCodeSequence")
+    parts = {
+        body_part(text(dataset, "BodyPartExamined")),
+        body_part(meanings(dataset, "AnatomicRegionSequence")),
+    }
+    if "other" in parts and "chest" not in parts:
+        raise DataError(
+            "another body part than the chest (Body Part Examined); choose a chest X-ray"
+        )
+    view = text(dataset, "ViewPosition") or meanings(dataset, "ViewCodeSequence")
     across, down = _directions(dataset)
-    if source := lateral_by(str(view), down if across in HEAD_TO_FOOT else across):
+    if source := lateral_by(view, down if across in HEAD_TO_FOOT else across):
         tag = {"view_position": "View Position", "orientation": "Patient Orientation"}[source]
-        return f"a lateral view ({tag}); choose the frontal one"
-    return None
+        raise DataError(f"a lateral view ({tag}); choose the frontal one")
+    if "unknown" in parts and "chest" not in parts:
+        return ("Its Body Part Examined is none that is known here; make sure it is a chest.",)
+    return ()
 
 
 def _directions(dataset: Dataset) -> tuple[str, str]:
@@ -200,11 +314,6 @@ def _upright(grey: npt.NDArray[np.uint8], dataset: Dataset) -> npt.NDArray[np.ui
     if across in SIDE_TO_SIDE and down in HEAD_TO_FOOT:
         grey = grey[:: 1 if down == "F" else -1, :: 1 if across == "L" else -1]
     return np.ascontiguousarray(grey)
-
-
-def _meaning(dataset: Dataset, sequence: str) -> str:
-    items = dataset.get(sequence)
-    return str(items[0].get("CodeMeaning", "")) if items else ""
 
 
 def _name(uid: str | None) -> str:
@@ -236,55 +345,3 @@ def _frame_fits(dataset: Dataset) -> bool:
             break
         at += 2 + unpack_from(">H", frame, at + 2)[0]
     return unpack_from(">2H", frame, at + 5) == (rows, columns)
-
-
-def _grey_values(dataset: Dataset, plugin: str) -> npt.NDArray[np.uint8]:
-    pixels = pixel_array(dataset, decoding_plugin=plugin)
-    if dataset.PhotometricInterpretation in COLOUR:
-        return np.asarray(Image.fromarray(pixels).convert("L"))
-    bits = 8 * pixels.itemsize
-    codes = pixels.view(f"u{pixels.itemsize}")
-    stored = np.arange(2**bits).astype(codes.dtype).view(pixels.dtype).astype(np.int64)
-    values = apply_modality_lut(stored, dataset).astype(np.float64)
-    shares = _voi(values, dataset)
-    if shares is None:
-        low, high_value = 0.0, 255.0
-        if dataset.BitsStored > 8:
-            used = np.zeros(2**bits, dtype=bool)
-            used[codes] = True
-            used &= ~_is_padding(stored, dataset)
-            low, high_value = values[used].min(initial=np.inf), values[used].max(initial=-np.inf)
-        shares = (values - low) / max(high_value - low, 1.0)
-    if not np.isfinite(shares).all():
-        raise ValueError("a value that is not finite")
-    grey = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = 255 - grey
-    return grey[codes]
-
-
-def _voi(values: npt.NDArray[np.float64], dataset: Dataset) -> npt.NDArray[np.float64] | None:
-    """Return where VOI LUT or window put values between black, 0, and white, 1; None without."""
-    if dataset.get("VOILUTSequence"):
-        shown = apply_voi(np.rint(values).astype(np.int64), dataset)
-        return shown / max(float(shown.max()), 1.0)
-    if not dataset.get("WindowWidth") or dataset.get("WindowCenter") is None:
-        return None
-    centre, width = (
-        float(np.atleast_1d(dataset[tag].value)[0]) for tag in ("WindowCenter", "WindowWidth")
-    )
-    function = dataset.get("VOILUTFunction") or "LINEAR"
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(-4 * (values - centre) / width))
-    if function == "LINEAR":
-        centre, width = centre - 0.5, max(width - 1, 1e-6)
-    return (values - centre) / width + 0.5
-
-
-def _is_padding(stored: npt.NDArray[np.int64], dataset: Dataset) -> npt.NDArray[np.bool_]:
-    """Return which stored values mean that there is no picture."""
-    first = dataset.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(len(stored), dtype=bool)
-    last = dataset.get("PixelPaddingRangeLimit", first)
-    return (stored >= min(first, last)) & (stored <= max(first, last))

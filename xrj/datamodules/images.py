@@ -1,5 +1,6 @@
 """X-ray files as uint8 arrays, and those arrays at a network's size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +19,18 @@ MAX_BYTES = 512_000_000
 """Of a file; more than the largest picture that is decoded fills without compression."""
 
 
-def read_image(path: Path) -> UInt8:
+def read_image(path: Path, warn: Callable[[str], object] | None = None) -> UInt8:
     """Read an X-ray from a PNG, JPEG or DICOM file as luma; see `decode_image`.
+
+    Args:
+        path: The file.
+        warn: Gets a sentence for each doubt about a file that is read; by default they are logged.
 
     Returns:
         (H, W), 0 to 255.
 
     Raises:
-        DataError: The file is missing, empty, broken, cut short, of another format, too large,
-            or a DICOM file that is no frontal chest radiograph.
+        DataError: The file is missing or cannot be decoded.
     """
     try:
         size = path.stat().st_size
@@ -35,7 +39,7 @@ def read_image(path: Path) -> UInt8:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    return decode_image(data, str(path))
+    return decode_image(data, str(path), warn=warn)
 
 
 def shown_path(path: Path) -> Path:

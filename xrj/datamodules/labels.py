@@ -1,9 +1,13 @@
 """Labels by rule over the MeSH major terms of a report (the paper, section 4.1)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from xrj.datamodules.records import Counts
+from xrj.datamodules.text import folded, listed, normal, short
 from xrj.errors import ConfigError
 
 
@@ -37,12 +41,13 @@ def label_rules(config: Sequence[Mapping[str, Any]]) -> tuple[LabelRule, ...]:
     """Read rules from the configuration, such as `{name: cardiomegaly, any: [cardiomegaly]}`.
 
     Raises:
-        ConfigError: A rule without name or condition, with another key, or a name given twice.
+        ConfigError: A rule without name or condition, with another key, or a name given twice (in
+            whatever case).
     """
     rules = []
     for entry in config:
         terms = {
-            key: frozenset(str(term).strip().casefold() for term in values)
+            key: frozenset(normal(str(term)).strip().casefold() for term in values)
             for key, values in entry.items()
             if key != "name" and isinstance(values, Sequence) and not isinstance(values, str)
         }
@@ -51,9 +56,9 @@ def label_rules(config: Sequence[Mapping[str, Any]]) -> tuple[LabelRule, ...]:
                 f"data.labels: rule {dict(entry)} needs 'name' and a list 'any' or 'only' of "
                 "MeSH terms"
             )
-        rules.append(LabelRule(str(entry["name"]), **terms))
+        rules.append(LabelRule(normal(str(entry["name"])).strip(), **terms))
     names = [rule.name for rule in rules]
-    if len(set(names)) < len(names) or not names:
+    if len(set(map(folded, names))) < len(names) or not names:
         raise ConfigError(f"data.labels: the names {names} must be distinct and at least one")
     return tuple(rules)
 
@@ -67,3 +72,45 @@ def assign(mesh: Sequence[str], rules: Sequence[LabelRule]) -> str | None:
     heads = frozenset(head for term in mesh if (head := term.split("/")[0].strip().casefold()))
     names = [rule.name for rule in rules if rule.matches(heads)]
     return names[0] if len(names) == 1 else None
+
+
+def match_labels(
+    source: Path, numbers: Mapping[str, int], labels: Sequence[str], counts: Counts
+) -> dict[str, str]:
+    """Find which of the configured labels each label of a source means, in whatever case.
+
+    Args:
+        source: Named in notes.
+        numbers: How often each label occurs, as written.
+        labels: The names in the configuration.
+        counts: Gets the labels that mean none of them, and notes on these and on what was guessed.
+
+    Returns:
+        The configured name of each label that means one.
+    """
+    names = {folded(label): label for label in labels}
+    chosen = {
+        label: label if label in labels else names[folded(label)]
+        for label in numbers
+        if label in labels or folded(label) in names
+    }
+    counts.other = {label or "empty": numbers[label] for label in numbers if label not in chosen}
+    if guessed := [label for label in chosen if chosen[label] != label]:
+        counts.notes.append(
+            f"{source}: {sum(numbers[label] for label in guessed):,} labels are spelled otherwise "
+            f"than in data.labels, such as '{short(guessed[0])}' for '{chosen[guessed[0]]}'"
+        )
+    several = {
+        label: number
+        for label, number in counts.other.items()
+        if len(parts := re.split(r"[;|,/+&]", label)) > 1
+        and any(folded(part) in names for part in parts)
+    }
+    if several:
+        counts.notes.append(
+            f"{source}: {sum(several.values()):,} labels name several and count as another one: "
+            f"{listed(several, 3)}; give each image one label"
+        )
+    if others := {label: n for label, n in counts.other.items() if label not in several}:
+        counts.notes.append(f"{source}: labels that data.labels does not name: {listed(others)}")
+    return chosen

@@ -5,10 +5,12 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
-from xrj.datamodules.archives import reading, safe_members
+from xrj.datamodules.archives import is_litter, reading, safe_members
 from xrj.datamodules.collect import collect
 from xrj.datamodules.labels import LabelRule
+from xrj.datamodules.paths import PICTURES
 from xrj.datamodules.records import Collection, Counts, Report
+from xrj.datamodules.text import normal
 from xrj.datamodules.views import resolve_views
 from xrj.errors import DataError
 
@@ -35,15 +37,10 @@ def read(
         DataError: See `read_reports` and `collect`.
     """
     counts = Counts()
-    reports, counts.skipped = read_reports(root, max_broken=max_broken)
-    counts.details.append(("broken report files", len(counts.skipped)))
+    reports = read_reports(root, counts, max_broken=max_broken)
     folder = root if root.is_dir() else root.parent
-    files = {
-        path.stem: path
-        for name in reversed(IMAGE_FOLDERS)
-        for path in sorted((folder / name).glob("*.png"))
-    }
-    views = resolve_views((report.image_ids for report in reports), folder)
+    files = _image_files(folder, counts)
+    views = resolve_views((report.image_ids for report in reports), counts.notes, folder)
     find = files.get if require_images else lambda image_id: Path(f"{image_id}.png")
     return collect(root, reports, rules, views, find, max_broken=max_broken, counts=counts)
 
@@ -53,8 +50,13 @@ def has_reports(root: Path) -> bool:
     return root.is_file() or (root / REPORT_FOLDER).is_dir() or (root / REPORT_ARCHIVE).is_file()
 
 
-def read_reports(root: Path, *, max_broken: float) -> tuple[list[Report], list[str]]:
-    """Read all reports; return them by number, and a line for each broken file.
+def read_reports(root: Path, counts: Counts, *, max_broken: float) -> list[Report]:
+    """Read all reports, sorted by number.
+
+    Args:
+        root: As in `read`.
+        counts: Gets a line for each broken file, and the numbers of these and of passed-over ones.
+        max_broken: Share of broken files that is passed over.
 
     Raises:
         DataError: There are none, more than the share `max_broken` is broken, or two have one id.
@@ -62,9 +64,12 @@ def read_reports(root: Path, *, max_broken: float) -> tuple[list[Report], list[s
     reports: dict[str, Report] = {}
     broken = []
     number = 0
-    for name, data in _report_files(root):
+    passed_over: list[str] = []
+    for name, data in _report_files(root, passed_over):
         number += 1
         try:
+            if isinstance(data, DataError):
+                raise data
             report = parse_report(data)
             if report.uid in reports:
                 raise DataError(f"second report with the id {report.uid}")
@@ -80,21 +85,53 @@ def read_reports(root: Path, *, max_broken: float) -> tuple[list[Report], list[s
             f"{broken[0]} ({len(broken):,} of {number:,} reports are broken; "
             "mend them or raise data.max_broken)"
         )
-    return sorted(reports.values(), key=lambda report: (len(report.uid), report.uid)), broken
+    counts.skipped += broken
+    counts.details.append(("broken report files", len(broken)))
+    if passed_over:
+        counts.details.append(("files of macOS or Windows among the reports", len(passed_over)))
+    return sorted(reports.values(), key=lambda report: (len(report.uid), report.uid))
 
 
-def _report_files(root: Path) -> Iterator[tuple[str, bytes | None]]:
+def _report_files(
+    root: Path, passed_over: list[str]
+) -> Iterator[tuple[str, bytes | DataError | None]]:
     """Yield (name, bytes) of each report; None for one that is too large to be a report."""
     if (root / REPORT_FOLDER).is_dir():
-        for path in sorted((root / REPORT_FOLDER).glob("*.xml")):
-            yield str(path), path.read_bytes() if path.stat().st_size <= _MAX_XML_BYTES else None
+        for path in sorted((root / REPORT_FOLDER).iterdir()):
+            if is_litter(path.name):
+                passed_over.append(str(path))
+            elif path.suffix.lower() == ".xml":
+                yield str(path), _read(path)
         return
     archive = root if root.is_file() else root / REPORT_ARCHIVE
-    for name, size, stream in safe_members(archive):
-        if name.endswith(".xml"):
+    for name, size, stream in safe_members(archive, passed_over):
+        if name.lower().endswith(".xml"):
             with reading(archive):
                 data = stream.read() if size <= _MAX_XML_BYTES else None
             yield f"{archive}/{name}", data
+
+
+def _read(path: Path) -> bytes | DataError | None:
+    try:
+        return path.read_bytes() if path.stat().st_size <= _MAX_XML_BYTES else None
+    except OSError as error:
+        return DataError(f"cannot be read ({error.strerror})")
+
+
+def _image_files(folder: Path, counts: Counts) -> dict[str, Path]:
+    """Return the pictures of a data set by their name without suffix, PNG before JPEG."""
+    files: dict[str, Path] = {}
+    passed_over = 0
+    for name in IMAGE_FOLDERS:
+        its = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
+        passed_over += sum(is_litter(path.name) for path in its)
+        for suffix in PICTURES:
+            for path in its:
+                if path.suffix.lower() == suffix and not is_litter(path.name) and path.is_file():
+                    files.setdefault(normal(path.stem), path)
+    if passed_over:
+        counts.details.append(("files of macOS or Windows among the images", passed_over))
+    return files
 
 
 def parse_report(data: bytes | None) -> Report:
@@ -111,12 +148,12 @@ def parse_report(data: bytes | None) -> Report:
         raise DataError(f"larger than {_MAX_XML_BYTES:,} bytes, which no report is")
     root = _parse_xml(data)
     uid = root.find("uId")
-    name = uid.get("id", "").strip() if uid is not None else ""
+    name = normal(uid.get("id", "")).strip() if uid is not None else ""
     if not name:
         raise DataError("no report id (uId)")
     sections: dict[str, list[str]] = {}
     for element in root.iter("AbstractText"):
-        text = " ".join("".join(element.itertext()).split())
+        text = " ".join(normal("".join(element.itertext())).split())
         if text:
             sections.setdefault(element.get("Label", "").upper(), []).append(text)
     return Report(
@@ -124,8 +161,12 @@ def parse_report(data: bytes | None) -> Report:
         patient_id=name.removeprefix("CXR"),
         findings=" ".join(sections.get("FINDINGS", ())),
         impression=" ".join(sections.get("IMPRESSION", ())),
-        mesh=tuple(t for term in root.iterfind("MeSH/major") if (t := (term.text or "").strip())),
-        image_ids=tuple(dict.fromkeys(i for e in root.iter("parentImage") if (i := e.get("id")))),
+        mesh=tuple(
+            t for term in root.iterfind("MeSH/major") if (t := normal(term.text or "").strip())
+        ),
+        image_ids=tuple(
+            dict.fromkeys(normal(i) for e in root.iter("parentImage") if (i := e.get("id")))
+        ),
     )
 
 
@@ -143,5 +184,5 @@ def _parse_xml(data: bytes) -> Element:
     try:
         parser.Parse(data, True)
         return builder.close()
-    except (expat.ExpatError, ParseError, ValueError) as error:
+    except (expat.ExpatError, ParseError, ValueError, LookupError) as error:
         raise DataError(f"malformed XML ({error})") from error

@@ -74,6 +74,10 @@ class Counts:
         skipped: One line for each file or row left out: its name and the reason.
         captions: Captions over all images of the table.
         labels: Images of the table by label.
+        other: Labels that occur in the source and that the configuration does not name.
+        vocabulary: Words in the vocabulary.
+        out_of_vocabulary: Share of the words in the training captions that it does not hold.
+        notes: Lines on what was guessed in reading, and what harms measures or training.
     """
 
     steps: list[tuple[str, int, int]] = field(default_factory=list)
@@ -81,6 +85,10 @@ class Counts:
     skipped: list[str] = field(default_factory=list)
     captions: int = 0
     labels: dict[str, int] = field(default_factory=dict)
+    other: dict[str, int] = field(default_factory=dict)
+    vocabulary: int = 0
+    out_of_vocabulary: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     def step(self, name: str, images: Iterable[ImageRecord]) -> None:
         """Append a filter step that leaves `images`."""
@@ -101,15 +109,22 @@ class Counts:
             share = PAPER_SHARES.get(label)
             ours = f"{number:,} ({number / total:.1%})" if total else "0"
             rows.append((f"  {label}", "", ours, "" if share is None else f"{share:.0%}"))
+        rows += [("  words in the vocabulary", "", f"{self.vocabulary:,}", "")]
+        rows += [("  training words out of it", "", f"{self.out_of_vocabulary:.1%}", "")]
         rows += [("of which, or beside it", "", "", "")]
         rows += [(f"  {name}", "", f"{number:,}", "") for name, number in self.details]
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        return "\n".join(
+        lines = [
             (
                 f"{row[0]:<{widths[0]}}" + "".join(f"  {row[c]:>{widths[c]}}" for c in (1, 2, 3))
             ).rstrip()
             for row in rows
-        )
+        ]
+        return "\n".join(lines + [f"warning: {note}" for note in self.notes])
+
+    def left(self) -> str:
+        """Return in one line what each filter leaves, for the error that nothing is left."""
+        return ", ".join(f"{name} {images:,}" for name, _, images in self.steps)
 
 
 @dataclass

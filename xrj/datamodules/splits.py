@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from xrj.datamodules.text import normal, short
 from xrj.errors import ConfigError, DataError
 from xrj.files import read_json, sha256_json, write_json
 from xrj.seeding import numpy_rng
@@ -109,11 +110,12 @@ def given_split(pairs: Iterable[tuple[str, str]], source: Path | str) -> Split:
         split = _SPELLINGS.get(name.strip().lower())
         if split is None:
             raise DataError(
-                f"{source}: unknown split '{name}' of patient '{patient}'; use train, val or test"
+                f"{source}: unknown split '{short(name)}' of patient '{short(patient)}'; "
+                "use train, val or test"
             )
         if patients.setdefault(patient, split) != split:
             raise DataError(
-                f"{source}: patient '{patient}' is in '{patients[patient]}' and '{split}'; "
+                f"{source}: patient '{short(patient)}' is in '{patients[patient]}' and '{split}'; "
                 "put each patient in one split only"
             )
     return Split(patients)
@@ -132,7 +134,9 @@ def read_split_file(path: Path) -> Split:
             f"{path}: not a split file; expected "
             '{"patients": {"train": [...], "val": [...], "test": [...]}}'
         )
-    split = given_split(((str(p), name) for name, ids in members.items() for p in ids), path)
+    split = given_split(
+        ((normal(str(p)), name) for name, ids in members.items() for p in ids), path
+    )
     if value.get("hash", split.hash) != split.hash:
         raise DataError(
             f"{path}: the patients do not fit the stored hash; "

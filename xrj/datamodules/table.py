@@ -1,6 +1,7 @@
 """The table: one row an image, with sentences, captions and split; and the vocabulary over it."""
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from xrj.datamodules.commands import run_command
 from xrj.datamodules.labels import PAPER_RULES
 from xrj.datamodules.records import Collection, Counts, ImageRecord, TextRecord
 from xrj.datamodules.splits import SPLITS, Split, given_split, make_splits, read_split_file
+from xrj.datamodules.text import listed
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.errors import DataError
 
@@ -22,6 +24,10 @@ IMAGE_COLUMNS = (
     *("image_id", "path", "patient_id", "report_uid", "view", "label"),
     *("sentences", "captions", "split"),
 )
+FEW = 10
+"""X-rays of a label in a split below which a measure of it is rough."""
+MOST_OUT_OF_VOCABULARY = 0.2
+"""Share of training words out of the vocabulary above which the captions are said to suffer."""
 TEXT_COLUMNS = ("report_uid", "patient_id", "sentences", "captions", "split")
 
 
@@ -53,6 +59,11 @@ class Table:
     split: Split
     counts: Counts
 
+    def lacking(self, split: str) -> list[str]:
+        """Labels that no image of a split has."""
+        held = set(self.images.loc[self.images["split"] == split, "label"])
+        return [label for label in self.vocabulary.labels if label not in held]
+
     @property
     def split_hash(self) -> str:
         """Hash of the patients of each split."""
@@ -83,7 +94,8 @@ def build_table(
         split_file: A split to use instead; it must name every patient.
 
     Raises:
-        DataError: No image is left, or the split does not fit the patients.
+        DataError: No image is left, none of a label is in training, or the split does not fit the
+            patients.
     """
     split = _split(collection, seed, fractions, split_file)
     counts = deepcopy(collection.counts)
@@ -114,13 +126,23 @@ def build_table(
             "check the findings and data.captions"
         )
     if idle := [label for label in labels if label not in set(images["label"])]:
+        occurring = listed(counts.other | Counter(images["label"].tolist()))
         raise DataError(
-            f"no image is labelled '{idle[0]}'; check data.labels and the labels of the data"
+            f"no image is labelled '{idle[0]}'; check data.labels: the labels that occur are "
+            f"{occurring}"
         )
     if idle := [name for name in ("train", "val") if name not in set(images["split"])]:
+        people = images.drop_duplicates("patient_id")["label"].tolist()
         raise DataError(
-            f"no image is in the split '{idle[0]}'; "
-            "check data.split.fractions, data.split.file or the split that the data prescribe"
+            f"no image is in the split '{idle[0]}'; check data.split.fractions, data.split.file or "
+            f"the split that the data prescribe, or add patients (now {listed(Counter(people))}): "
+            "three of a label suffice"
+        )
+    learnt = set(images.loc[images["split"] == "train", "label"])
+    if idle := [label for label in labels if label not in learnt]:
+        raise DataError(
+            f"no image labelled '{idle[0]}' is in the split 'train', so none can be learnt; check "
+            "data.split.file or the split that the data prescribe, or add images"
         )
     texts = pd.DataFrame(
         [
@@ -131,8 +153,11 @@ def build_table(
         columns=TEXT_COLUMNS,
     )
     train = [frame.loc[frame["split"] == "train", "captions"] for frame in (images, texts)]
-    vocabulary = Vocabulary.build(labels, chain.from_iterable(chain(*train)), min_count)
+    captions = list(chain.from_iterable(chain(*train)))
+    vocabulary = Vocabulary.build(labels, captions, min_count)
     _count(counts, images, texts, labels, rules)
+    _check_words(counts, vocabulary, captions, min_count)
+    _check_labels(counts, images, labels, split)
     return Table(images, texts, vocabulary, split, counts)
 
 
@@ -184,6 +209,47 @@ def _count(
         ("texts without label", len(texts)),
         ("captions of texts without label", int(texts["captions"].map(len).sum())),
     ]
+
+
+def _check_words(
+    counts: Counts, vocabulary: Vocabulary, captions: Sequence[Sequence[str]], min_count: int
+) -> None:
+    """Count the words of the training captions that the vocabulary lacks, and note too many."""
+    known, total = set(vocabulary.words), sum(map(len, captions))
+    lacking = sum(word not in known for word in chain.from_iterable(captions))
+    counts.vocabulary = len(known)
+    counts.out_of_vocabulary = lacking / total if total else 0.0
+    if counts.out_of_vocabulary > MOST_OUT_OF_VOCABULARY:
+        counts.notes.append(
+            f"the vocabulary holds {len(known):,} words and {counts.out_of_vocabulary:.0%} of the "
+            "training captions' words are out of it, so captions and token accuracy say little; "
+            f"lower data.captions.min_count (now {min_count}) or add reports"
+        )
+
+
+def _check_labels(
+    counts: Counts, images: pd.DataFrame, labels: Sequence[str], split: Split
+) -> None:
+    """Note the labels of which validation or test holds no image, or too few to measure by."""
+    remedy = (
+        "add data or change the split that the data or data.split.file prescribe"
+        if split.fractions is None
+        else f"raise its share in data.split.fractions (now {list(split.fractions)}) or add data"
+    )
+    few: dict[str, int] = {}
+    for name in ("val", "test"):
+        numbers = Counter(images.loc[images["split"] == name, "label"].tolist())
+        absent = ", ".join(f"'{label}'" for label in labels if not numbers[label])
+        if numbers and absent:
+            counts.notes.append(
+                f"the split '{name}' has {sum(numbers.values()):,} X-rays and none labelled "
+                f"{absent}, so balanced accuracy and AUROC are undefined (nan) there; {remedy}"
+            )
+        few |= {f"{label} in {name}": n for label, n in numbers.items() if n < FEW}
+    if few:
+        counts.notes.append(
+            f"fewer than {FEW} X-rays of a label, so measures are rough: {listed(few)}; {remedy}"
+        )
 
 
 def main() -> None:

@@ -89,8 +89,8 @@ def _closeness(record: Record) -> list[Check]:
         Check(
             "What picture 2 leaves out of the X-ray",
             _status(redrawn["unexplained"] <= redrawn["allowed"]),
-            f"{100 * redrawn['unexplained']:.0f} % of its variance; "
-            f"at most {100 * redrawn['allowed']:.0f} % is asked.",
+            f"{percent(redrawn['unexplained'])} of its variance; "
+            f"at most {percent(redrawn['allowed'])} is asked.",
         ),
         Check("Picture 2 against the X-ray", "measured" if refinement else "not measured", fitted),
         Check("Picture 3 against picture 2", "measured", _distance(distance["reconstruction"])),

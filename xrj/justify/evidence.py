@@ -14,6 +14,7 @@ from xrj.justify.change import Distance as Distance
 from xrj.justify.change import distances, unexplained_share, weigh_heart
 from xrj.justify.mapping import MappingResult
 from xrj.justify.protocol import PART, Justifiable
+from xrj.justify.wording import percent
 
 CHANGED = 16
 """Grey levels, of 255, above which a pixel counts as changed."""
@@ -280,9 +281,9 @@ def _warnings(
         )
     share = evidence.heart_share
     if target in settings.ctr_direction and share is not None and share < 0.5:
-        yield f"Most of the change, {100 * (1 - share):.0f} %, lies outside the heart."
+        yield f"Most of the change, {percent(1 - share)}, lies outside the heart."
     if evidence.unexplained > evidence.allowed:
         yield (
             "The reconstruction is far from the X-ray, so what changes may not be this patient's: "
-            f"{100 * evidence.unexplained:.0f} % of its variance is missing."
+            f"{percent(evidence.unexplained)} of its variance is missing."
         )

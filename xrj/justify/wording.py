@@ -7,7 +7,7 @@ UNCERTAIN = "uncertain"
 
 
 def percent(share: float) -> str:
-    """Write a probability so that it never claims to be 0 or 1."""
+    """Write a share so that it never claims to be 0 or 1, nor more where it can be more."""
     if share < 0.005:
         return "< 1 %"
     if share > 0.995:

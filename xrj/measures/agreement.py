@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xrj.datamodules.text import normal_tree
 from xrj.errors import ConfigError
 
 LIST_REACH = 8
@@ -39,6 +40,7 @@ class Lexicon:
             ConfigError: A key is missing, a pattern is no regular expression or uses an unknown
                 part, or `implied` has no statements.
         """
+        config = normal_tree(config)
         try:
             parts, implied = config["parts"], config["implied"]
             statements = {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xrj.datamodules.text import normal_tree
 from xrj.errors import ConfigError
 from xrj.measures.agreement import Lexicon
 
@@ -41,6 +42,7 @@ class FindingLexicon:
         Raises:
             ConfigError: A key is missing or a pattern is no regular expression.
         """
+        config = normal_tree(config)
         hearts = Lexicon.from_config(config)
         try:
             findings = {name: "|".join(several) for name, several in config["findings"].items()}

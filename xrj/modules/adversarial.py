@@ -161,6 +161,20 @@ class AdversarialModule(StageModule):
         """Return what the generator's optimiser moves."""
         return unique_parameters(self.generator)
 
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        train = {f"train/{name}" for name in ("loss_d", "loss_g", "d_real", "d_fake", "d_wrong")}
+        distances = {f"val/distance_{name}" for name in self.vocabulary.labels}
+        always = {"rate", "val/distance"} | train | distances
+        if self.noise_encoder is None:
+            return always
+        anchored = {"train/anchor", "val/anchor"}
+        return always | anchored | ({"train/locality"} if self.locality else set())
+
+    def unmeasured(self) -> set[str]:
+        """Return the distances of labels that are absent from validation."""
+        return {f"val/distance_{name}" for name in self.absent}
+
     def exports(self) -> dict[str, nn.Module]:
         """Return the averaged generator."""
         return {"generator": self.averaged.module}

@@ -91,6 +91,11 @@ class AraeModule(StageModule):
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.batches: Tensor
 
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        train = {"train/nll", "train/wasserstein", "train/penalty", "train/loss_g"}
+        return train | {"rate", "val/nll", "val/token_accuracy", "val/label_accuracy", "val/exact"}
+
     def exports(self) -> dict[str, nn.Module]:
         """Return E and D, and the latent generator that samples new descriptions."""
         return {"encoder": self.encoder, "decoder": self.decoder, "generator": self.generator}

@@ -1,20 +1,26 @@
 """What every stage's LightningModule shares."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from xrj.datamodules.vocabulary import Vocabulary
+from xrj.measures.diagnosis import diagnosis_report
 
 Batch = Mapping[str, Tensor]
+
+DIAGNOSIS = ("accuracy", "balanced_accuracy", "auroc")
+"""Measures of a diagnosis that validation logs."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,11 @@ class Selection:
     def better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
         """Return whether an epoch of measures `new` is to be kept rather than an earlier one.
 
-        Anything is better than not-a-number.
+        Anything is better than not-a-number, which stands for what could not be measured, too.
         """
         if self.monitor is None:
             return True
-        value, best = new[self.monitor], old[self.monitor]
+        value, best = new.get(self.monitor, math.nan), old.get(self.monitor, math.nan)
         if math.isnan(best):
             return True
         return value <= best if self.mode == "min" else value >= best
@@ -49,12 +55,33 @@ class StageModule(pl.LightningModule):
         headline: The measure that the progress bar shows.
         adversarial: Whether some steps leave parameters unused, as where several optimisers take
             turns, so that DDP must look for them.
+        absent: Labels that no X-ray of the validation split has.
     """
 
     selections: dict[str, Selection]
     frozen: ClassVar[tuple[str, ...]] = ()
     headline: str
     adversarial: bool = False
+    absent: Sequence[str] = ()
+
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        raise NotImplementedError
+
+    def unmeasured(self) -> set[str]:
+        """Return the measures that are undefined where labels are absent from validation."""
+        undefined = {"val/balanced_accuracy", "val/auroc", "val/auprc"}
+        return self.measures() & undefined if self.absent else set()
+
+    def measured(self) -> set[str]:
+        """Return the measures that can be watched."""
+        return self.measures() - self.unmeasured()
+
+    def reason(self, measure: str) -> str:
+        """Return why a measure is not logged, in brackets, where its labels are why."""
+        if measure not in self.unmeasured():
+            return ""
+        return f" (validation has no X-ray of {', '.join(self.absent)})"
 
     def exports(self) -> dict[str, nn.Module]:
         """Return the nets that the next stages need, averaged where averages are kept."""
@@ -99,13 +126,36 @@ class StageModule(pl.LightningModule):
     ) -> None:
         """Take one manual step of `optimizer` down `loss`.
 
-        `shared` says that a later step goes back through some of what `loss` was computed by.
+        `shared` says that a later step goes back through some of what `loss` was computed by. Where
+        the loss is scaled for half precision, so is the bound `clip`: gradients are brought back to
+        their size only when the step is taken.
         """
         optimizer.zero_grad()
         self.manual_backward(loss, retain_graph=shared)
         if clip is not None:
-            self.clip_gradients(optimizer, clip, "norm")
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            self.clip_gradients(optimizer, clip * (scaler.get_scale() if scaler else 1.0), "norm")
         optimizer.step()
+
+
+def diagnosis_measures(
+    probabilities: NDArray[np.floating], targets: NDArray[np.integer], names: Sequence[str]
+) -> dict[str, float]:
+    """Return measures of a diagnosis as they are logged, without those that are undefined.
+
+    Args:
+        probabilities: Of each label, (N, L).
+        targets: True labels, (N,).
+        names: Attributes of `DiagnosisScores`.
+
+    Returns:
+        "val/NAME": value; all not-a-number where a probability is not finite.
+    """
+    if not np.isfinite(probabilities).all():
+        return {f"val/{name}": math.nan for name in names}
+    scores = diagnosis_report(probabilities, targets)
+    values = {f"val/{name}": float(getattr(scores, name)) for name in names}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def adam(parameters: Any, rate: float) -> Adam:

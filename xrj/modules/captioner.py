@@ -11,8 +11,14 @@ from torch.optim import Optimizer, RMSprop
 from xrj import losses
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.measures.captions import score_captions
-from xrj.measures.diagnosis import diagnosis_report
-from xrj.modules.base import Batch, Selection, StageModule, description
+from xrj.modules.base import (
+    DIAGNOSIS,
+    Batch,
+    Selection,
+    StageModule,
+    description,
+    diagnosis_measures,
+)
 from xrj.nets.captioner import ConvolutionalCaptioner, Seen
 
 
@@ -56,6 +62,12 @@ class CaptionerModule(StageModule):
         self.register_buffer("label_ids", torch.tensor(vocabulary.label_ids), persistent=False)
         self.label_ids: Tensor
         self._seen: list[dict[str, Any]] = []
+
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        train = {"train/loss", "train/nll", "train/coverage"}
+        val = ("nll", *DIAGNOSIS, "bleu4", "cider")
+        return {"rate", *train, *(f"val/{name}" for name in val)}
 
     def exports(self) -> dict[str, torch.nn.Module]:
         """Return the captioner."""
@@ -118,18 +130,17 @@ class CaptionerModule(StageModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the diagnosis and caption measures of the whole validation set."""
-        scores = diagnosis_report(
+        scores = diagnosis_measures(
             np.concatenate([seen["probabilities"] for seen in self._seen]),
             np.concatenate([seen["label"] for seen in self._seen]),
+            DIAGNOSIS,
         )
         captions = score_captions(
             [caption for seen in self._seen for caption in seen["captions"]],
             [several for seen in self._seen for several in seen["references"]],
         )
         self._seen.clear()
-        self.log("val/accuracy", scores.accuracy)
-        self.log("val/balanced_accuracy", scores.balanced_accuracy)
-        self.log("val/auroc", scores.auroc)
+        self.log_dict(scores)
         self.log("val/bleu4", captions.bleu4)
         self.log("val/cider", captions.cider, prog_bar=True)
 

@@ -1,7 +1,6 @@
 """Stage `classifier`: an independent image classifier (table 3)."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +9,14 @@ from torch.nn import functional as F
 from torch.optim import AdamW, Optimizer
 
 from xrj.datamodules.vocabulary import Vocabulary
-from xrj.measures.diagnosis import diagnosis_report
-from xrj.modules.base import Batch, Selection, StageModule, set_rate
+from xrj.modules.base import (
+    DIAGNOSIS,
+    Batch,
+    Selection,
+    StageModule,
+    diagnosis_measures,
+    set_rate,
+)
 
 
 class ClassifierModule(StageModule):
@@ -49,6 +54,11 @@ class ClassifierModule(StageModule):
         self.label_weights: Tensor | None
         self._seen: list[tuple[Tensor, Tensor]] = []
 
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        val = {f"val/{name}" for name in ("loss", *DIAGNOSIS, "auprc", "ece")}
+        return {"rate", "train/loss", "train/accuracy"} | val
+
     def exports(self) -> dict[str, nn.Module]:
         """Return the classifier."""
         return {"classifier": self.classifier}
@@ -80,17 +90,12 @@ class ClassifierModule(StageModule):
         """Log loss and measures of the whole validation set."""
         logits, label = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        scores = diagnosis_report(
-            logits.softmax(dim=1).cpu().numpy(), label.cpu().numpy().astype(np.int64)
+        scores = diagnosis_measures(
+            logits.softmax(dim=1).cpu().numpy(),
+            label.cpu().numpy().astype(np.int64),
+            (*DIAGNOSIS, "auprc", "ece"),
         )
-        measures: dict[str, Any] = {
-            "val/loss": F.cross_entropy(logits, label, self.label_weights),
-            **{
-                f"val/{name}": getattr(scores, name)
-                for name in ("accuracy", "balanced_accuracy", "auroc", "auprc", "ece")
-            },
-        }
-        self.log_dict(measures)
+        self.log_dict({"val/loss": F.cross_entropy(logits, label, self.label_weights), **scores})
 
     def captions(self, batch: Batch) -> list[dict[str, str]]:
         """Return the true diagnosis beside the one found, with its certainty."""

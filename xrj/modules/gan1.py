@@ -32,6 +32,13 @@ class Gan1Module(AdversarialModule):
         super().__init__(**adversarial)
         self.divergence, self.leak = divergence, leak
 
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        if self.noise_encoder is None:
+            return super().measures()
+        terms = {"train/divergence", "train/leak"} if self.leak else {"train/divergence"}
+        return super().measures() | terms
+
     def exports(self) -> dict[str, nn.Module]:
         """Return the averaged generator, and what the next stages need beside it."""
         nets = super().exports()

@@ -29,6 +29,10 @@ class Gan2Module(AdversarialModule):
         self.consistency = consistency
         self.small = torch.empty(0)
 
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        return super().measures() | ({"train/consistency"} if self.consistency else set())
+
     def synthesise(self, generator: nn.Module, r: Tensor, batch: Batch) -> Tensor:
         """Generate large images (B, C, H, W) from r by way of G1."""
         with torch.no_grad():

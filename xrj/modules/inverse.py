@@ -11,14 +11,15 @@ from torch.optim import Optimizer
 from xrj import losses
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.measures.captions import score_captions
-from xrj.measures.diagnosis import diagnosis_report
 from xrj.modules.base import (
+    DIAGNOSIS,
     Batch,
     Selection,
     StageModule,
     adam,
     averaged,
     description,
+    diagnosis_measures,
     halved,
     set_rate,
 )
@@ -96,7 +97,6 @@ class InverseModule(StageModule):
         )
         self.representation, self.vocabulary = representation, vocabulary
         self.rate, self.milestones = rate, milestones
-        self.label_weights = label_weights
         self.noise_encoder, self.image_weight = noise_encoder, image_weight
         self.embedding_weight = embedding_weight
         self.noise_weight, self.caption_weight = noise_weight, caption_weight
@@ -105,9 +105,20 @@ class InverseModule(StageModule):
             "ours_label": Selection(None if label_measure == "last" else f"val/{label_measure}"),
             "ours_caption": Selection("val/cider"),
         }
+        weights = None if label_weights is None else torch.tensor(label_weights)
+        self.register_buffer("label_weights", weights, persistent=False)
+        self.label_weights: Tensor | None
         self.register_buffer("label_ids", torch.tensor(vocabulary.label_ids), persistent=False)
         self.label_ids: Tensor
         self._seen: list[dict[str, Any]] = []
+
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        terms = {"loss", "diagnosis", "cycle_img", "cycle_emb"}
+        terms |= {"noise"} if self.noise_weight else set()
+        terms |= {"caption"} if self.caption_weight else set()
+        val = ("diagnosis", "cycle_img", *DIAGNOSIS, "bleu4", "cider")
+        return {"rate", *(f"train/{name}" for name in terms), *(f"val/{name}" for name in val)}
 
     def exports(self) -> dict[str, nn.Module]:
         """Return the averaged I, and what tells which X-rays it knows nothing of."""
@@ -139,15 +150,12 @@ class InverseModule(StageModule):
             generated = self.generator(target)
         r, r_generated = self.inverse(torch.cat([image, generated])).chunk(2)
 
-        weights = (
-            None
-            if self.label_weights is None
-            else torch.tensor(self.label_weights, device=self.device)
-        )
         embedding = self.representation.embedding
         supervised = losses.diagnosis_weight(self.current_epoch + 1)
         terms = {
-            "diagnosis": losses.diagnosis_loss(self.label_logits(r), batch["label"], weights),
+            "diagnosis": losses.diagnosis_loss(
+                self.label_logits(r), batch["label"], self.label_weights
+            ),
             "cycle_img": losses.mean_square(self.generator(r), image),
             "cycle_emb": losses.mean_square(r_generated[:, :embedding], target[:, :embedding]),
         }
@@ -201,18 +209,18 @@ class InverseModule(StageModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the diagnosis and caption measures of the whole validation set."""
-        scores = diagnosis_report(
+        scores = diagnosis_measures(
             np.concatenate([seen["probabilities"].numpy() for seen in self._seen]),
             np.concatenate([seen["label"].numpy() for seen in self._seen]),
+            DIAGNOSIS,
         )
         captions = score_captions(
             [caption for seen in self._seen for caption in seen["captions"]],
             [list(several) for seen in self._seen for several in seen["references"]],
         )
         self._seen.clear()
-        self.log("val/accuracy", scores.accuracy)
-        self.log("val/balanced_accuracy", scores.balanced_accuracy, prog_bar=True)
-        self.log("val/auroc", scores.auroc)
+        for name, value in scores.items():
+            self.log(name, value, prog_bar=name == self.headline)
         self.log("val/bleu4", captions.bleu4)
         self.log("val/cider", captions.cider, prog_bar=True)
 

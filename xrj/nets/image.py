@@ -28,10 +28,7 @@ def halvings(size: int) -> int:
 
 
 def initialise_gan(module: nn.Module) -> None:
-    """Draw weights from N(0, 0.02), batch-norm scales from N(1, 0.02); zero the biases.
-
-    The weights are laid out channels last, which convolutions are faster with.
-    """
+    """Draw weights from N(0, 0.02), batch-norm scales from N(1, 0.02); zero the biases."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | UpConvolution):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -40,7 +37,6 @@ def initialise_gan(module: nn.Module) -> None:
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
 
 
 def _same(inputs: int, outputs: int) -> nn.Conv2d:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -18,54 +17,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import cfgs, make_layers
 
 from xrj.errors import ConfigError
-
-WIDTH = 64
-"""Channels after the first convolution of a ResNet or VGG, as published."""
-
-IMAGENET = (0.449, 0.226)
-"""Mean and deviation of ImageNet's grey values in [0, 1]: the three channels' means."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How one of the zoo's nets is taken apart.
-
-    Attributes:
-        first: Its first convolution.
-        head: Its last layer.
-        intermediate: The layer whose activations show middling features, 1/8 of the image's side.
-        abstract: The last one with places, 1/32 of it (VGG-19 and AlexNet: 1/16, before they pool).
-            Both end with a ReLU, in the ResNets the one after the sum of the two branches.
-        least: Fewest pixels a side.
-        blocks: Of a ResNet, in each of its four stages.
-        narrows: Whether it can have another width than the published one.
-        scale: Mean and deviation of the grey values that its published weights expect.
-    """
-
-    first: str
-    head: str
-    intermediate: str
-    abstract: str
-    least: int
-    blocks: tuple[int, ...] = ()
-    narrows: bool = False
-    scale: tuple[float, float] = IMAGENET
-
-
-_RESNET = ("conv1", "fc", "layer2", "layer4", 32)
-ARCHITECTURES: Mapping[str, Architecture] = {
-    "resnet18": Architecture(*_RESNET, blocks=(2, 2, 2, 2), narrows=True),
-    "resnet34": Architecture(*_RESNET, blocks=(3, 4, 6, 3), narrows=True),
-    "vgg19": Architecture("features.0", "classifier.6", "features.26", "features.35", 32),
-    "alexnet": Architecture("features.0", "classifier.6", "features.4", "features.11", 63),
-    "densenet121": Architecture(
-        "features.conv0", "classifier", "features.transition2.relu", "features.relu5", 32
-    ),
-    "inception_v3": Architecture(
-        "Conv2d_1a_3x3.conv", "fc", "Mixed_5d", "Mixed_7c", 75, scale=(0.5, 0.5)
-    ),
-}
-VGG16 = Architecture("features.0", "classifier.6", "features.22", "features.29", 32, narrows=True)
+from xrj.nets.architectures import ARCHITECTURES, VGG16, WIDTH, Architecture
 
 
 class GreyNet(nn.Module):
@@ -121,14 +73,14 @@ class GreyNet(nn.Module):
         if first in state and state[first].dim() == 4:
             state[first] = state[first].sum(dim=1, keepdim=True)
         own = {key: value for key, value in self.net.state_dict().items() if key.startswith(head)}
-        try:
-            self.net.load_state_dict({**state, **own})
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()
+        wanted, given = self.net.state_dict(), {**state, **own}
+        if wrong := _unfit(wanted, given):
+            key, what = next(iter(wrong.items()))
             raise ConfigError(
-                f"{flag}: not the weights of this net ({reason}); give those that torchvision "
-                "publishes for it"
-            ) from error
+                f"{flag}: not the weights of this net ({key} {what}; {len(wrong):,} "
+                f"tensors do not fit); give those that torchvision publishes for it"
+            )
+        self.net.load_state_dict(given)
 
 
 class Classifier(GreyNet):
@@ -204,6 +156,20 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
         raise RuntimeError("not a dictionary of tensors")
     return state
+
+
+def _unfit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return what is wrong with each tensor that does not fit; old files count no batches."""
+    wrong = {}
+    for key in {**wanted, **given}:
+        if key not in wanted:
+            wrong[key] = "is none of its own"
+        elif key not in given and not key.endswith("num_batches_tracked"):
+            wrong[key] = "is missing"
+        elif key in given and given[key].shape != wanted[key].shape:
+            shapes = (" x ".join(map(str, one[key].shape)) for one in (given, wanted))
+            wrong[key] = "is {}, not {}".format(*shapes)
+    return wrong
 
 
 def resized(image: Tensor, size: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import zipfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from xrj.datamodules.apart import decode_apart
+from xrj.datamodules.apart import DecoderError, decode_apart
 from xrj.datamodules.decoding import anonymous_name, image_format
 from xrj.datamodules.images import UInt8, resize
 from xrj.errors import DataError
@@ -36,6 +37,7 @@ UPLOAD_SECONDS = 300
 DECODERS = 2
 """Uploads that are held in memory and decoded at once; others wait on disk."""
 RETRY_SECONDS = 10
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def make_app(
             answer = {"state": job.state, "before": jobs.before(job)}
             if job.result:
                 answer["justification"] = job.result.sheet.record
+                answer["doubts"] = job.doubts
             return JSONResponse(answer)
         image = job.image
         if image is not None:
@@ -180,8 +183,8 @@ def make_app(
 
 async def _receive(
     request: Request, limit: int, max_pixels: int, decoders: asyncio.Semaphore
-) -> tuple[UInt8, str]:
-    """Return the X-ray of an upload and the name that outputs give it.
+) -> tuple[UInt8, str, Sequence[str]]:
+    """Return the X-ray of an upload, the name that outputs give it and what is doubtful of it.
 
     Raises:
         HTTPException: It is none, too large, too slow or not one that can be read.
@@ -204,10 +207,16 @@ async def _receive(
                     raise HTTPException(
                         415, "this file is neither PNG, JPEG nor DICOM; choose another"
                     )
-                image = await asyncio.to_thread(decode_apart, data, "this file", max_pixels)
-                return image, anonymous_name(data)
+                doubts: list[str] = []
+                image = await asyncio.to_thread(
+                    decode_apart, data, "this file", max_pixels, warn=doubts.append
+                )
+                return image, anonymous_name(data), doubts
     except TimeoutError as error:
         raise HTTPException(408, "the upload took too long; try again") from error
+    except DecoderError as error:
+        log.error("%s", error)
+        raise HTTPException(503, "the server cannot decode files; its terminal says why") from error
     except DataError as error:
         raise HTTPException(422, str(error)) from error
 

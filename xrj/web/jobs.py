@@ -41,6 +41,7 @@ class Job(Generic[R]):
         id: Unguessable; who knows it may see the result.
         name: What outputs call the X-ray.
         image: (H, W), 0 to 255; None once the job is finished.
+        doubts: Sentences of how it was read.
         state: Where it is.
         result: None while it is not finished, and when it failed.
         expires: When it is forgotten, on the queue's clock; None while it is not finished.
@@ -49,6 +50,7 @@ class Job(Generic[R]):
     id: str
     name: str
     image: UInt8 | None
+    doubts: Sequence[str] = ()
     state: State = State.waiting
     result: R | None = None
     expires: float | None = None
@@ -97,9 +99,9 @@ class Jobs(Generic[R]):
             with self._changed:
                 self._reserved -= 1
 
-    def add(self, image: UInt8, name: str) -> Job[R]:
+    def add(self, image: UInt8, name: str, doubts: Sequence[str] = ()) -> Job[R]:
         """Put an X-ray into the queue; its place was reserved."""
-        job: Job[R] = Job(secrets.token_urlsafe(16), name, image)
+        job: Job[R] = Job(secrets.token_urlsafe(16), name, image, doubts)
         with self._changed:
             self._jobs[job.id] = job
             self._changed.notify_all()

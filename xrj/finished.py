@@ -1,0 +1,40 @@
+"""Which stages have finished under which names, seen from their files alone."""
+
+import shlex
+from pathlib import Path
+
+from xrj.errors import HandoverError
+from xrj.settings import nearest
+
+
+def is_finished(run: Path) -> bool:
+    """Return whether a run folder holds an export."""
+    return (run / "export" / "stage.json").is_file()
+
+
+def require_finished(run: Path, stage: str) -> None:
+    """Check that a stage has finished in its run folder.
+
+    Raises:
+        HandoverError: It has not; the message names its command, and the runs beside it where there
+            is none of that name.
+    """
+    if is_finished(run):
+        return
+    message = f"{run}: stage '{stage}' has not finished there; run {training(run, stage)} first"
+    if not run.parent.is_dir() and (names := finished_names(run.parent.parent, stage)):
+        message += f"; {nearest(run.parent.name, names)}there are: {', '.join(names)}"
+    raise HandoverError(message)
+
+
+def finished_names(runs: Path, stage: str) -> list[str]:
+    """Return the names below `runs` under which a stage has finished, sorted."""
+    found = [*runs.glob(f"*/{stage}"), *runs.glob(f"*/*/{stage}")]
+    return sorted(run.parent.relative_to(runs).as_posix() for run in found if is_finished(run))
+
+
+def training(run: Path, stage: str) -> str:
+    """Return the command that trains a stage into its run folder."""
+    runs, name = run.parent.parent, run.parent.name
+    place = [] if runs == Path("runs") else [f"runs={runs}"]
+    return shlex.join(["python", "train.py", f"stage={stage}", f"name={name}", *place])

@@ -95,8 +95,9 @@ def change_mask(before: UInt8, after: UInt8, settings: BlendSettings) -> Plane:
     side = before.shape[0]
     changed = _blur(cv2.absdiff(before, after).astype(np.float32), settings.smooth * side)
     region = (changed > settings.threshold).astype(np.uint8)
-    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, _disc(settings.close * side))
-    inner = cv2.distanceTransform(1 - region, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    closed = cv2.morphologyEx(region, cv2.MORPH_CLOSE, _disc(settings.close * side))
+    outside = (closed == 0).astype(np.uint8)
+    inner = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     share = np.clip(1 - inner / max(settings.feather * side, 1.0), 0, 1)
     mask: Plane = (share * share * (3 - 2 * share)).astype(np.float32)
     return mask
@@ -135,34 +136,35 @@ class _Place:
     @classmethod
     def around(cls, mask: Plane, frame: Frame, shape: tuple[int, ...]) -> "_Place | None":
         """Return the part that a mask touches; None where it is empty."""
-        sides, scales = [], []
+        parts, lines = [], []
         for axis, start, length, end in (
             (1, frame.top, frame.height, shape[0]),
             (0, frame.left, frame.width, shape[1]),
         ):
-            touched = mask.any(axis=axis).nonzero()[0]
+            touched = np.flatnonzero(mask.max(axis=axis))
             if not len(touched):
                 return None
             scale = length / len(mask)
             first = max(int(start + (touched[0] - 1) * scale), 0)
             last = min(int(np.ceil(start + (touched[-1] + 2) * scale)), end)
-            sides.append(slice(first, last))
+            parts.append(slice(first, last))
             # From a pixel of the X-ray to its place in the frame, centres at halves.
-            scales.append((1 / scale, (first + 0.5 - start) / scale - 0.5))
-        (down, top), (across, left) = scales
-        return cls(*sides, np.array([[across, 0, left], [0, down, top]]))
+            lines.append((1 / scale, (first + 0.5 - start) / scale - 0.5))
+        (down, top), (across, left) = lines
+        back = np.array([[across, 0, left], [0, down, top]])
+        return cls(parts[0], parts[1], back)
 
     def enlarge(self, plane: Plane) -> Plane:
         """Return a plane of the frame, (S, S), at the part's pixels."""
         size = (self.columns.stop - self.columns.start, self.rows.stop - self.rows.start)
-        enlarged: Plane = cv2.warpAffine(
+        enlarged = cv2.warpAffine(
             plane,
             self.back,
             size,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        return enlarged
+        return enlarged.astype(np.float32, copy=False)
 
 
 def _blur(plane: Plane, deviation: float) -> Plane:

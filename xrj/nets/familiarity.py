@@ -1,6 +1,7 @@
 """How much an X-ray is like those that a chain learned from, and what is wrong where it is not."""
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,14 @@ class _Normal(nn.Module):
         return self.distance(values) - 2 * self.root.diagonal().log().sum()
 
 
+def _normals(width: int) -> nn.ModuleList:
+    return nn.ModuleList(_Normal(width) for _ in KINDS)
+
+
+def _each(normals: nn.ModuleList) -> list[_Normal]:
+    return [cast(_Normal, one) for one in normals]
+
+
 class Familiarity(nn.Module):
     """How far pictures lie from the X-rays of the training split.
 
@@ -99,8 +108,7 @@ class Familiarity(nn.Module):
         self.register_buffer("limit", torch.ones(4))
         self.whole, self.power = _Normal(width), _Normal(BANDS)
         self.own, self.own_power = _Normal(DIRECTIONS), _Normal(BANDS)
-        self.others = nn.ModuleList(_Normal(DIRECTIONS) for _ in KINDS)
-        self.others_power = nn.ModuleList(_Normal(BANDS) for _ in KINDS)
+        self.others, self.others_power = _normals(DIRECTIONS), _normals(BANDS)
         frequency = torch.fft.fftfreq(size).abs()
         radius = torch.hypot(frequency[:, None], frequency[None, : size // 2 + 1])
         band = (radius / 0.5 * BANDS).floor().clamp(max=BANDS - 1).long().flatten()
@@ -148,7 +156,7 @@ class Familiarity(nn.Module):
         self.power.fit(features[:, -BANDS:])
         for values, in_all, in_power in (
             (features, self.own, self.own_power),
-            *zip(changed, self.others, self.others_power, strict=True),
+            *zip(changed, _each(self.others), _each(self.others_power), strict=True),
         ):
             in_all.fit(self._reduced(values))
             in_power.fit(values[:, -BANDS:])
@@ -164,7 +172,9 @@ class Familiarity(nn.Module):
         features = self._features(images)
         reduced, power = self._reduced(features), features[:, -BANDS:]
         gain, gain_power = (
-            torch.stack([own.surprise(values) - one.surprise(values) for one in others], dim=1)
+            torch.stack(
+                [own.surprise(values) - one.surprise(values) for one in _each(others)], dim=1
+            )
             for own, others, values in (
                 (self.own, self.others, reduced),
                 (self.own_power, self.others_power, power),
@@ -172,7 +182,7 @@ class Familiarity(nn.Module):
         )
         whole = self.whole.distance((features - self.centre) / self.scale)
         parts = [whole, self.power.distance(power), gain.amax(dim=1), gain_power.amax(dim=1)]
-        near = torch.stack([one.distance(reduced) for one in self.others], dim=1)
+        near = torch.stack([one.distance(reduced) for one in _each(self.others)], dim=1)
         return torch.stack(parts, dim=1), gain, near
 
     def _features(self, images: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ class BlendConfig:
 
     threshold: float = MISSING
     smooth: float = MISSING
+    least: float = MISSING
     close: float = MISSING
     feather: float = MISSING
 

@@ -31,7 +31,7 @@ def settings(steps):
         mapping=mapping_settings(tries=2),
         refinement=RefinementSettings(steps=steps, noise_weight=0.003),
         evidence=EvidenceSettings({"left": 1, "right": -1}, unexplained=0.5),
-        blend=BlendSettings(threshold=8.0, smooth=0.02, close=0.06, feather=0.04),
+        blend=BlendSettings(threshold=8.0, smooth=0.02, least=0.2, close=0.06, feather=0.04),
         walk=2,
         batch=4,
     )

@@ -7,7 +7,7 @@ import pytest
 from xrj.datamodules.images import Frame, frame, prepare
 from xrj.justify.on_xray import BlendSettings, change_mask, draw_on_xray, fill
 
-SETTINGS = BlendSettings(threshold=8.0, smooth=0.02, close=0.06, feather=0.04)
+SETTINGS = BlendSettings(threshold=8.0, smooth=0.02, least=0.2, close=0.06, feather=0.04)
 SIDE = 128
 
 
@@ -121,6 +121,17 @@ def test_a_mask_closes_gaps_and_fades_to_nothing():
     assert ((mask > 0) & (mask < 1)).any()
     assert mask.min() == 0
     assert mask.max() == 1
+
+
+def test_islands_of_little_change_are_left_out():
+    before = np.full((SIDE, SIDE), 100, np.uint8)
+    after = before.copy()
+    after[40:80, 40:80] = 180
+    after[40:80, 100:120] = 180  # half as large
+    after[10:16, 10:16] = 180
+    mask = change_mask(before, after, SETTINGS)
+    assert mask[60, 60] == mask[60, 110] == 1
+    assert mask[13, 13] == 0
 
 
 def test_changes_below_the_threshold_are_left_out():

@@ -26,12 +26,15 @@ class BlendSettings:
     Attributes:
         threshold: Grey levels, of 255, by which smoothed pictures must differ to be in the region.
         smooth: Standard deviation of that smoothing.
+        least: Share of the change in the strongest part of the region that another part must hold
+            to be drawn, too.
         close: Diameter of the gaps and notches of the region that are closed.
         feather: Width over which the region's border fades.
     """
 
     threshold: float
     smooth: float
+    least: float
     close: float
     feather: float
 
@@ -89,18 +92,27 @@ def draw_on_xray(
 def change_mask(before: UInt8, after: UInt8, settings: BlendSettings) -> Plane:
     """Return how much of each pixel is to be drawn, (S, S) in [0, 1].
 
-    1 where the smoothed pictures differ by more than the threshold, with gaps closed; from there it
-    fades to exactly 0 within the feather.
+    1 where the smoothed pictures differ by more than the threshold, without islands of little
+    change, with gaps closed; from there it fades to exactly 0 within the feather.
     """
     side = before.shape[0]
     changed = _blur(cv2.absdiff(before, after).astype(np.float32), settings.smooth * side)
-    region = (changed > settings.threshold).astype(np.uint8)
+    region = _strong(changed, changed > settings.threshold, settings.least)
     closed = cv2.morphologyEx(region, cv2.MORPH_CLOSE, _disc(settings.close * side))
     outside = (closed == 0).astype(np.uint8)
     inner = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     share = np.clip(1 - inner / max(settings.feather * side, 1.0), 0, 1)
     mask: Plane = (share * share * (3 - 2 * share)).astype(np.float32)
     return mask
+
+
+def _strong(change: Plane, region: NDArray[np.bool_], least: float) -> NDArray[np.uint8]:
+    """Return the connected parts of a region that hold enough change."""
+    count, parts = cv2.connectedComponents(region.astype(np.uint8))
+    held = np.bincount(parts.ravel(), change.ravel(), count)
+    held[0] = 0
+    strong: NDArray[np.uint8] = (held >= max(least * held.max(), 1e-6))[parts].astype(np.uint8)
+    return strong
 
 
 def fill(values: Plane, mask: Plane) -> Plane:

@@ -24,7 +24,7 @@ from xrj.justify.wording import IN_WORDS, UNCERTAIN, in_words, marked, percent
 TRAINED_ON = {
     "phantom": "rendered phantoms, no patients",
     "iu_xray": "X-rays of IU X-Ray",
-    "manifest": "X-rays of a list of its own",
+    "manifest": "X-rays of a manifest",
 }
 """What a model learned from, by the source of its data."""
 

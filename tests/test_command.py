@@ -252,6 +252,7 @@ def test_ctrl_c_ends_the_chain_and_says_how_to_continue(monkeypatch, capsys, tmp
 @pytest.mark.parametrize(("task", "words"), [("justify", "begins anew"), ("evaluate", "continues")])
 def test_ctrl_c_while_justifying(monkeypatch, capsys, tmp_path, task, words):
     monkeypatch.setattr("xrj.tasks.run_task", interrupted)
+    monkeypatch.setattr("infer.check_inputs", lambda cfg: None)
     status, _, said = call_infer(monkeypatch, capsys, tmp_path, [f"task={task}"])
     assert (status, said) == (130, [f"stopped by Ctrl-C; the same command {words}"])
 

@@ -22,7 +22,8 @@ from xrj.tasks import find_images, run_task
 ROOT = Path(__file__).parents[1]
 QUICK = ["mapping.tries=1", "mapping.steps=2", "refinement.steps=2", "walk=3", "device=cpu"]
 FILES = [
-    *("alternative_16.png", "alternative_64.png", "difference.png", "difference_original.png"),
+    *("alternative_16.png", "alternative_64.png", "alternative_on_xray.png"),
+    *("difference.png", "difference_original.png"),
     *("justification.html", "justification.json", "one_shot_64.png", "original.png"),
     "reconstruction_16.png",
     *("reconstruction_64.png", "saliency_attention_abstract.webp"),

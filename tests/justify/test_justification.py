@@ -45,10 +45,11 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
     assert set(record["walk"]) == {"file", "certainty"}
     evidence = record["evidence"]
     assert set(evidence) == {
-        *("validity", "certainty", "distance", "change", "ctr", "reconstruction", "warnings")
+        *("unlike", "validity", "certainty", "distance", "change", "ctr", "reconstruction"),
+        "warnings",
     }
     assert set(evidence["reconstruction"]) == {"unexplained", "allowed"}
-    judges = {"decoder", "reencoded", "independent"}
+    judges = {"decoder", "reencoded", "independent", "on_xray", "on_xray_independent"}
     assert set(evidence["validity"]) == set(evidence["certainty"]) == judges
     assert set(evidence["distance"]) == {"original", "reconstruction", "embedding", "noise"}
     for of in ("original", "reconstruction"):

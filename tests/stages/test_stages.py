@@ -233,6 +233,7 @@ def test_a_stale_temporary_is_removed(tiny, copy_of):
     folder = copy_of("gan1")
     stale = folder / ".last.ckpt.123.tmp"
     stale.write_bytes(b"half")
+    (folder / "export/stage.json").unlink()
     train(tiny("gan1"))
     assert not stale.exists()
 

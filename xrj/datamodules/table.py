@@ -243,7 +243,7 @@ def _check_labels(
         if numbers and absent:
             counts.notes.append(
                 f"the split '{name}' has {sum(numbers.values()):,} X-rays and none labelled "
-                f"{absent}, so balanced accuracy and AUROC are undefined (nan) there; {remedy}"
+                f"{absent}, so balanced accuracy and AUROC are undefined there; {remedy}"
             )
         few |= {f"{label} in {name}": n for label, n in numbers.items() if n < FEW}
     if few:

@@ -58,7 +58,7 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
     assert set(evidence["ctr"]) == {
         *("original", "reconstruction", "alternative", "change", "confident", "towards")
     }
-    assert set(record["model"]) == {"name", "stages", "split"}
+    assert set(record["model"]) == {"name", "stages", "split", "data"}
     assert set(record["model"]["stages"]) == {"arae", "gan1", "gan2", "inverse"}
     assert set(record["reconstruction"]) == set(record["alternative"]["xray"]) == {"16", "64"}
 

@@ -39,13 +39,15 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
         *("seconds", "loss"),
     ]
     assert set(record["alternative"]["loss"]) == {
-        *("alt_diagnosis", "img_similarity", "emb_similarity")
+        *("alt_diagnosis", "img_similarity", "emb_similarity", "noise_similarity")
     }
     assert set(record["walk"]) == {"file", "certainty"}
     evidence = record["evidence"]
     assert set(evidence) == {
-        *("validity", "certainty", "distance", "change", "ctr", "reconstruction", "warnings")
+        *("validity", "certainty", "distance", "change", "ctr", "captions", "reconstruction"),
+        "warnings",
     }
+    assert set(evidence["captions"]) == {"found", "alternative", "repeated"}
     assert set(evidence["reconstruction"]) == {"unexplained", "allowed"}
     judges = {"decoder", "reencoded", "independent"}
     assert set(evidence["validity"]) == set(evidence["certainty"]) == judges

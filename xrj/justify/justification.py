@@ -205,7 +205,7 @@ def _justify_batch(
         refinements, r = refined, torch.cat([refinement.r for refinement in refined])
     generators = [torch_generator(seed, "restart", PurePath(name).name) for name in names]
     mappings = map_to_nearest(
-        model.label_logits, model.generate, r, x, settings.mapping, generators
+        model.label_logits, model.generate, r, x, embedding, settings.mapping, generators
     )
     found = read_representations(model, r)
     alternatives = read_representations(model, torch.cat([mapping.r for mapping in mappings]))
@@ -222,7 +222,8 @@ def _justify_batch(
         np.stack([reading.large for reading in alternatives]),
         np.stack([reading.small for reading in alternatives]),
     )
-    evidence = gather_evidence(model, r, mappings, pictures, votes, settings.evidence)
+    said = list(zip(found, alternatives, strict=True))
+    evidence = gather_evidence(model, r, mappings, pictures, votes, said, settings.evidence)
     saliency: Sequence[tuple[SaliencyMap, ...]] = [()] * len(images)
     if settings.saliency:
         saliency = [

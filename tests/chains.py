@@ -9,6 +9,7 @@ from xrj.build import build_data, build_module, net_specs
 from xrj.config import STAGES, plain, register
 from xrj.handover import Kept, load_export, write_export
 from xrj.justify.mapping import MappingSettings
+from xrj.measures.agreement import Lexicon
 
 CONF = Path(__file__).parents[1] / "conf"
 SMALL, LARGE = 16, 64
@@ -60,3 +61,8 @@ def mapping_settings(**changes) -> MappingSettings:
     """Return the mapping's settings but few iterations and even weights, with some changed."""
     config = yaml.safe_load((CONF / "mapping" / "default.yaml").read_text())
     return MappingSettings(**config | {"steps": 5, "tries": 5, "img_similarity": 1.0} | changes)
+
+
+def heart_lexicon() -> Lexicon:
+    """Return the rules for normal hearts and cardiomegaly."""
+    return Lexicon.from_config(yaml.safe_load((CONF / "lexicon" / "heart.yaml").read_text()))

@@ -258,7 +258,9 @@ def justify_settings(cfg: DictConfig) -> JustifySettings:
         mapping=MappingSettings(**plain(cfg.mapping)),
         refinement=RefinementSettings(**plain(cfg.refinement)),
         blend=BlendSettings(**plain(cfg.blend)),
-        evidence=EvidenceSettings(plain(cfg.ctr_direction), cfg.unexplained),
+        evidence=EvidenceSettings(
+            plain(cfg.ctr_direction), cfg.unexplained, Lexicon.from_config(plain(cfg.lexicon))
+        ),
         walk=cfg.walk,
         batch=cfg.batch,
         saliency=True,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.chains import mapping_settings
+from tests.chains import heart_lexicon, mapping_settings
 from tests.evaluate.test_rivals import CODES, LABELS
 from tests.justify.toy import Toy, picture
 from xrj.datamodules.images import resize, to_tensor
@@ -30,7 +30,7 @@ def settings(steps):
     return JustifySettings(
         mapping=mapping_settings(tries=2),
         refinement=RefinementSettings(steps=steps, noise_weight=0.003),
-        evidence=EvidenceSettings({"left": 1, "right": -1}, unexplained=0.5),
+        evidence=EvidenceSettings({"left": 1, "right": -1}, 0.5, heart_lexicon()),
         blend=BlendSettings(threshold=8.0, smooth=0.02, least=0.2, close=0.06, feather=0.04),
         walk=2,
         batch=4,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.chains import CONF, mapping_settings
+from tests.chains import CONF, heart_lexicon, mapping_settings
 from xrj.justify.evidence import EvidenceSettings
 from xrj.justify.justification import JustifySettings, justify
 from xrj.justify.model import STAGES, JustificationModel
@@ -31,7 +31,7 @@ def settings():
     return JustifySettings(
         mapping=mapping_settings(tries=2),
         refinement=RefinementSettings(**refinement | {"steps": 3}),
-        evidence=EvidenceSettings({"cardiomegaly": 1, "normal": -1}, unexplained=0.5),
+        evidence=EvidenceSettings({"cardiomegaly": 1, "normal": -1}, 0.5, heart_lexicon()),
         blend=BLEND,
         walk=4,
         batch=4,

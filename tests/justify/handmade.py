@@ -14,6 +14,7 @@ from xrj.justify.on_xray import OnXray
 from xrj.justify.protocol import SaliencyMap
 from xrj.justify.refinement import Refinement
 from xrj.justify.saliency import METHODS
+from xrj.justify.words import Words
 
 LABELS = ("normal", "cardiomegaly")
 SMALL, LARGE = 32, 96
@@ -85,6 +86,7 @@ def made_evidence(**changes):
         "heart_share": 0.84,
         "changed_share": 0.07,
         "ctr": CtrChange(0.46, 0.45, 0.57, True, True),
+        "words": Words("agrees", "agrees", repeated=False),
         "unexplained": 0.11,
         "allowed": 0.25,
         "warnings": (),
@@ -132,7 +134,7 @@ def made_mapping(**changes):
         "evaluations": 41,
         "seconds": 0.42,
         "loss": 0.6,
-        "terms": dict(zip(TERMS, (0.02, 0.01, 0.57), strict=True)),
+        "terms": dict(zip(TERMS, (0.02, 0.01, 0.5, 0.07), strict=True)),
         "trace": (0.9, 0.6),
     }
     return MappingResult(**mapping | changes)

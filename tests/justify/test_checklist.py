@@ -6,6 +6,7 @@ from tests.justify.handmade import Named, made, made_evidence, made_mapping, vot
 from xrj.justify.checklist import checklist
 from xrj.justify.evidence import CtrChange
 from xrj.justify.output import render
+from xrj.justify.words import Words
 
 
 def checks(**changes):
@@ -20,7 +21,7 @@ def statuses(**changes):
 def test_a_good_justification_fails_nothing_and_was_checked_everywhere():
     assert statuses() == {"pass", "measured"}
     groups = checklist(render(made(), Named(), "x").sheet.record)
-    assert [len(group.checks) for group in groups] == [7, 5, 3]
+    assert [len(group.checks) for group in groups] == [7, 5, 3, 3]
     assert all(check.result.endswith(".") for group in groups for check in group.checks)
 
 
@@ -35,6 +36,13 @@ FAILS = {
     "The X-ray, read by an independent classifier": {"found_by_classifier": vote(0.8, "normal")},
     "What picture 2 leaves out of the X-ray": {"evidence": made_evidence(unexplained=0.26)},
     "Change inside the heart and its border": {"evidence": made_evidence(heart_share=0.3)},
+    "The caption": {"evidence": made_evidence(words=Words("contradicts", "agrees", False))},
+    "The alternative's caption": {
+        "evidence": made_evidence(words=Words("agrees", "contradicts", False))
+    },
+    "The alternative's caption against the first": {
+        "evidence": made_evidence(words=Words("agrees", None, repeated=True))
+    },
     "Width of the heart over width of the chest (CTR)": {
         "evidence": made_evidence(ctr=CtrChange(0.5, 0.5, 0.4, True, False))
     },
@@ -87,3 +95,10 @@ def test_unclear_borders_and_labels_without_a_direction_neither_pass_nor_fail():
         assert found[name].status == status
         assert "0.40" in found[name].result
     assert found["Change inside the heart and its border"].status == "measured"
+
+
+def test_words_that_nothing_can_be_read_from_are_not_measured():
+    found = checks(evidence=made_evidence(words=Words("silent", None, repeated=False)))
+    assert found["The caption"].result == "Its words state neither normal nor another."
+    assert found["The caption"].status == "not measured"
+    assert found["The alternative's caption"].status == "not measured"

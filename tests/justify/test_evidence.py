@@ -8,15 +8,18 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from tests.chains import heart_lexicon
 from tests.justify.handmade import made_mapping, vote
 from tests.justify.toy import Toy
 from xrj.datamodules.images import resize
 from xrj.justify.change import distances, unexplained_share, weigh_heart
 from xrj.justify.evidence import EvidenceSettings, Pictures, gather_evidence, take_vote
+from xrj.justify.reading import Diagnosis
 from xrj.justify.wording import percent
+from xrj.justify.words import Words, weigh_words, word_warnings
 
 LABELS = ("normal", "cardiomegaly")
-SETTINGS = EvidenceSettings({"cardiomegaly": 1, "normal": -1}, unexplained=0.25)
+SETTINGS = EvidenceSettings({"cardiomegaly": 1, "normal": -1}, 0.25, heart_lexicon())
 
 
 def test_a_vote_names_the_most_certain_label():
@@ -105,6 +108,9 @@ def test_a_heart_that_cannot_be_found_has_no_share(chests):
     assert weigh_heart(tiny, tiny, tiny, direction=1) == (None, None)
 
 
+SMALL_HEART, LARGE_HEART = "the heart is normal in size", "the heart is enlarged"
+
+
 class Judges(Toy):
     """Judges who say what they are told, on the phantom's pictures."""
 
@@ -129,6 +135,7 @@ class Judges(Toy):
 def gathered(chests, *, reencoded=0.9, independent=0.9, before=0, after=1, original=0, **parts):
     """Weigh the way from a normal to a large heart, or what is said otherwise."""
     pictures = [chests[index][None] for index in (original, before, after)]
+    first, second = parts.pop("captions", (SMALL_HEART, LARGE_HEART))
     mapping = made_mapping(r=torch.tensor([[parts.pop("decoded", 0.95)]]), **parts.pop("map", {}))
     (evidence,) = gather_evidence(
         Judges(reencoded, independent),
@@ -137,6 +144,7 @@ def gathered(chests, *, reencoded=0.9, independent=0.9, before=0, after=1, origi
         Pictures(*pictures, np.stack([resize(chests[after], 64)]), on_xrays=[chests[after]]),
         [parts.pop("second", vote(0.1, "normal"))],
         [parts.pop("unlike", None)],
+        [(Diagnosis("normal", {}, first), Diagnosis("cardiomegaly", {}, second))],
         replace(SETTINGS, **parts),
     )
     return evidence
@@ -179,6 +187,18 @@ FAILURES = {
     "second opinion": ({"second": vote(0.8, "normal")}, "diagnoses this X-ray as cardiomegaly"),
     "shrinking heart": ({"before": 1, "after": 0, "original": 1}, "does not change as cardiomeg"),
     "outside": ({"after": OUTSIDE}, "lies outside the heart"),
+    "the caption": (
+        {"captions": (LARGE_HEART, f"stable {LARGE_HEART}")},
+        "The caption contradicts",
+    ),
+    "its other words": (
+        {"captions": (SMALL_HEART, "normal heart size")},
+        "The alternative's caption contradicts its diagnosis, cardiomegaly.",
+    ),
+    "the same words": (
+        {"captions": ("clear lungs", "clear lungs")},
+        "repeats the first one word f",
+    ),
     "another patient": ({"original": OUTSIDE + 1}, "The reconstruction is far from the X-ray"),
 }
 
@@ -202,3 +222,28 @@ def test_labels_that_are_not_about_the_heart_may_change_anything(chests):
     evidence = gathered((*chests, shifted), after=2, ctr_direction={})
     assert evidence.ctr.towards is None
     assert evidence.warnings == ()
+
+
+def test_words_are_weighed_by_the_diagnosis_that_was_asked_for(chests):
+    repeats = gathered(chests, captions=(SMALL_HEART, SMALL_HEART))
+    assert repeats.to_json()["captions"] == {
+        "found": "agrees",
+        "alternative": "contradicts",
+        "repeated": True,
+    }
+    assert len(repeats.warnings) == 2
+    silent = gathered(chests, captions=("no pneumothorax", "no effusion or pneumothorax"))
+    assert silent.words == Words("silent", "silent", repeated=False)
+    assert silent.warnings == ()
+    both = gathered(chests, captions=(SMALL_HEART, f"{LARGE_HEART} no cardiomegaly"))
+    assert both.words.alternative == "contradicts"
+
+
+@pytest.mark.parametrize("labels", [("normal", "effusion"), ("left", "right")])
+def test_words_about_labels_that_the_lexicon_does_not_know_are_not_weighed(labels):
+    said = [Diagnosis(label, {}, SMALL_HEART) for label in labels]
+    words = weigh_words(*said, labels[1], labels, SETTINGS.lexicon)
+    assert words == Words(None, None, repeated=True)
+    assert [text[:40] for text in word_warnings(words, *labels)] == [
+        "The alternative's caption repeats the fi"
+    ]

@@ -40,14 +40,16 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
         *("evaluations", "seconds", "loss"),
     ]
     assert set(record["alternative"]["loss"]) == {
-        *("alt_diagnosis", "img_similarity", "emb_similarity")
+        *("alt_diagnosis", "img_similarity", "emb_similarity", "noise_similarity")
     }
     assert set(record["walk"]) == {"file", "certainty"}
     evidence = record["evidence"]
     assert set(evidence) == {
-        *("unlike", "validity", "certainty", "distance", "change", "ctr", "reconstruction"),
+        *("unlike", "validity", "certainty", "distance", "change", "ctr", "captions"),
+        "reconstruction",
         "warnings",
     }
+    assert set(evidence["captions"]) == {"found", "alternative", "repeated"}
     assert set(evidence["reconstruction"]) == {"unexplained", "allowed"}
     judges = {"decoder", "reencoded", "independent", "on_xray", "on_xray_independent"}
     assert set(evidence["validity"]) == set(evidence["certainty"]) == judges

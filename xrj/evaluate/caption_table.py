@@ -12,7 +12,7 @@ from xrj.evaluate.readings import Readings
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.evaluate.runs import Rows, Run, Scores, check_balance, deviation, over_runs
 from xrj.handover import StageExport
-from xrj.measures.agreement import contradicts_itself, says
+from xrj.measures.agreement import verdict
 from xrj.measures.captions import clean, score_captions
 from xrj.measures.corpus import MEASURES as CORPUS_MEASURES
 from xrj.measures.corpus import CaptionCorpus
@@ -137,7 +137,7 @@ def caption_run(
 
 
 def _known(readings: Readings, lexicon: FindingLexicon) -> bool:
-    return {label for label, _ in readings.decoded} <= set(lexicon.hearts.statements)
+    return lexicon.hearts.knows(label for label, _ in readings.decoded)
 
 
 def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
@@ -147,13 +147,8 @@ def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
     """
     if not _known(readings, lexicon):
         return np.full(len(readings.decoded), np.nan)
-    hearts = lexicon.hearts
-    found = []
-    for label, words in readings.decoded:
-        said = says(words, hearts)
-        agrees = said == label and not contradicts_itself(words, hearts)
-        found.append(np.nan if said is None else float(agrees))
-    return np.array(found)
+    found = [verdict(words, label, lexicon.hearts) for label, words in readings.decoded]
+    return np.array([np.nan if one == "silent" else one == "agrees" for one in found], dtype=float)
 
 
 def _background(export: StageExport, splits: Splits) -> list[tuple[str, list[str]]]:

@@ -117,6 +117,26 @@ class ChangeSummary:
 
 
 @dataclass(frozen=True)
+class WordsSummary:
+    """The alternatives' captions; see `justify.words.Words`.
+
+    Attributes:
+        agree: Share that states the alternative diagnosis, of those that state one.
+        contradict: Share that states another, or affirms and denies the same.
+        silent: Share that states none.
+        repeated: Share that is the first caption, word for word; measured for any labels, where the
+            others are None if the lexicon does not know them.
+        distinct: Number of different captions.
+    """
+
+    agree: Figure | None
+    contradict: Figure | None
+    silent: Figure | None
+    repeated: Figure
+    distinct: Figure
+
+
+@dataclass(frozen=True)
 class CtrSummary:
     """The cardiothoracic ratio measured in the generated pictures.
 
@@ -238,6 +258,26 @@ def summarise_change(justifications: Sequence[Justification]) -> ChangeSummary:
             [one.heart_share for one in evidence if one.heart_share is not None]
         ),
         changed_share=Figure.mean([one.changed_share for one in evidence]),
+    )
+
+
+def summarise_words(justifications: Sequence[Justification]) -> WordsSummary:
+    """Count the alternatives' captions that say what their diagnoses say."""
+    words = [one.evidence.words for one in justifications]
+    verdicts = [one.alternative for one in words if one.alternative is not None]
+    agree = contradict = silent = None
+    if verdicts:
+        stating = [verdict == "agrees" for verdict in verdicts if verdict != "silent"]
+        agree = Figure.share_of(stating)
+        contradict = Figure.share_of([verdict == "contradicts" for verdict in verdicts])
+        silent = Figure.share_of([verdict == "silent" for verdict in verdicts])
+    different = {one.alternative.caption for one in justifications}
+    return WordsSummary(
+        agree=agree,
+        contradict=contradict,
+        silent=silent,
+        repeated=Figure.share_of([one.repeated for one in words]),
+        distinct=Figure(float(len(different)), len(justifications)),
     )
 
 

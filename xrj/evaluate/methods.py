@@ -178,7 +178,10 @@ def map_latent(
         settings: Of M.
         generators: Of the restarts.
     """
-    found = map_to_nearest(model.label_logits, model.generate, r, images, settings, generators)
+    embedding = model.split(r)[0].shape[1]
+    found = map_to_nearest(
+        model.label_logits, model.generate, r, images, embedding, settings, generators
+    )
     return as_found(found)
 
 

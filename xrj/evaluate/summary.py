@@ -17,12 +17,14 @@ from xrj.evaluate.counterfactuals import (
     MappingSummary,
     RefinementSummary,
     ValiditySummary,
+    WordsSummary,
     summarise_change,
     summarise_ctr,
     summarise_distances,
     summarise_mapping,
     summarise_refinement,
     summarise_validity,
+    summarise_words,
 )
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.readings import Readings
@@ -86,6 +88,7 @@ class Summary:
         validity: What judges say of the counterfactuals.
         distance: How far they lie from X-rays and reconstructions.
         change: Where they differ from the reconstructions.
+        words: What their captions say.
         ctr: None where the labels say nothing of the heart's size.
     """
 
@@ -97,6 +100,7 @@ class Summary:
     validity: ValiditySummary
     distance: DistanceSummary
     change: ChangeSummary
+    words: WordsSummary
     ctr: CtrSummary | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,6 +156,7 @@ def summarise(
         validity=summarise_validity(justifications),
         distance=summarise_distances(justifications),
         change=summarise_change(justifications),
+        words=summarise_words(justifications),
         ctr=summarise_ctr(justifications, measure_meter(readings.frame, truth)),
     )
 
@@ -200,7 +205,7 @@ def summarise_captions(readings: Readings, lexicon: Lexicon) -> CaptionSummary:
     )
     said = {label for label, _ in readings.decoded} | set(readings.frame["label"])
     agree = contradict = silent = None
-    if said <= set(lexicon.statements):
+    if lexicon.knows(said):
         found = agreement(
             [words for _, words in readings.decoded],
             [label for label, _ in readings.decoded],

@@ -9,6 +9,7 @@ from xrj.evaluate.counterfactuals import (
     MappingSummary,
     RefinementSummary,
     ValiditySummary,
+    WordsSummary,
 )
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.summary import CaptionSummary, DiagnosisSummary, Summary
@@ -53,6 +54,7 @@ def measures(summary: Summary) -> list[Measure]:
         *_validity_rows(summary.validity),
         *_distance_rows(summary.distance),
         *_change_rows(summary.change),
+        *_words_rows(summary.words),
         *(_ctr_rows(summary.ctr) if summary.ctr else []),
     ]
 
@@ -266,6 +268,29 @@ def _change_rows(change: ChangeSummary) -> list[Measure]:
             change.changed_share,
             _percent,
             "mean share of the picture",
+        ),
+    ]
+
+
+def _words_rows(words: WordsSummary) -> list[Measure]:
+    rows = []
+    if words.agree and words.contradict and words.silent:
+        rows.append(
+            _row(
+                "Alternative's caption agrees with its diagnosis",
+                words.agree,
+                _percent,
+                "of the captions whose words state a label; "
+                f"{_count(words.contradict)} contradict, {_count(words.silent)} are silent",
+            )
+        )
+    return [
+        *rows,
+        _row(
+            "Alternative's caption repeats the first",
+            words.repeated,
+            _percent,
+            f"word for word; {words.distinct.value:.0f} different captions of alternatives",
         ),
     ]
 

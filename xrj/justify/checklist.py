@@ -40,6 +40,7 @@ def checklist(record: Record) -> list[Group]:
         Group("Is the alternative valid?", _validity(record)),
         Group("Is it the same patient?", _closeness(record)),
         Group("Does the right thing change?", _change(record)),
+        Group("Do the captions say it?", _captions(record)),
     ]
 
 
@@ -146,6 +147,26 @@ def _change(record: Record) -> list[Check]:
             Check(name, _status(ctr["towards"]), f"{found} It moves {direction} {target} would.")
         )
     return checks
+
+
+def _captions(record: Record) -> list[Check]:
+    words, target = record["evidence"]["captions"], record["alternative"]["diagnosis"]
+    checks = [
+        _said("The caption", words["found"], record["diagnosis"]),
+        _said("The alternative's caption", words["alternative"], target),
+    ]
+    repeats = "is the first one, word for word" if words["repeated"] else "differs from the first"
+    name = "The alternative's caption against the first"
+    return [*checks, Check(name, _status(not words["repeated"]), f"It {repeats}.")]
+
+
+def _said(name: str, found: str | None, diagnosis: str) -> Check:
+    if found is None:
+        return Check(name, "not measured", "No rules say how these diagnoses are put into words.")
+    if found == "silent":
+        return Check(name, "not measured", f"Its words state neither {diagnosis} nor another.")
+    agrees = found == "agrees"
+    return Check(name, _status(agrees), f"It {'states' if agrees else 'contradicts'} {diagnosis}.")
 
 
 def _status(passed: bool) -> Status:

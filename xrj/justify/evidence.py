@@ -14,7 +14,10 @@ from xrj.justify.change import Distance as Distance
 from xrj.justify.change import distances, unexplained_share, weigh_heart
 from xrj.justify.mapping import MappingResult
 from xrj.justify.protocol import PART, Justifiable
+from xrj.justify.reading import Diagnosis
 from xrj.justify.wording import percent
+from xrj.justify.words import Words, weigh_words, word_warnings
+from xrj.measures.agreement import Lexicon
 
 CHANGED = 16
 """Grey levels, of 255, above which a pixel counts as changed."""
@@ -28,10 +31,12 @@ class EvidenceSettings:
         ctr_direction: 1 for labels towards which the cardiothoracic ratio should grow, -1 where it
             should shrink; such labels are decided by the heart, and so the change should lie there.
         unexplained: Share of an X-ray's variance that its reconstruction may leave unexplained.
+        lexicon: What counts as a statement of a label in a caption.
     """
 
     ctr_direction: Mapping[str, int]
     unexplained: float
+    lexicon: Lexicon
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Evidence:
             the heart cannot be found.
         changed_share: Share of pixels that change by more than `CHANGED` grey levels.
         ctr: None where the pictures are too small to measure.
+        words: Whether both captions say what their diagnoses say.
         unexplained: Share of the X-ray's variance that G(r) leaves unexplained.
         allowed: Share that it may.
         warnings: A sentence for each check that failed.
@@ -87,6 +93,7 @@ class Evidence:
     heart_share: float | None
     changed_share: float
     ctr: CtrChange | None
+    words: Words
     unexplained: float
     allowed: float
     warnings: tuple[str, ...]
@@ -120,6 +127,7 @@ class Evidence:
                 "confident": self.ctr.confident,
                 "towards": self.ctr.towards,
             },
+            "captions": asdict(self.words),
             "reconstruction": {"unexplained": self.unexplained, "allowed": self.allowed},
             "warnings": list(self.warnings),
         }
@@ -151,6 +159,7 @@ def gather_evidence(
     pictures: Pictures,
     votes: Sequence[Vote | None],
     unlike: Sequence[str | None],
+    said: Sequence[tuple[Diagnosis, Diagnosis]],
     settings: EvidenceSettings,
 ) -> list[Evidence]:
     """Check counterfactuals on the pictures that are shown.
@@ -162,6 +171,7 @@ def gather_evidence(
         pictures: That are shown.
         votes: The independent classifier's on the originals, each None without one.
         unlike: How each X-ray is unlike those that the model learned from.
+        said: Diagnosis and caption of each r and r'.
         settings: What is asked.
     """
     targets = [model.labels[mapping.target] for mapping in mappings]
@@ -203,11 +213,15 @@ def gather_evidence(
             heart_share=share,
             changed_share=float((cv2.absdiff(before, after) > CHANGED).mean()),
             ctr=ctr,
+            words=weigh_words(*said[row], target, model.labels, settings.lexicon),
             unexplained=float(unexplained[row]),
             allowed=settings.unexplained,
             warnings=(),
         )
-        reasons = _warnings(evidence, mapping, target, votes[row], settings)
+        reasons = [
+            *_warnings(evidence, mapping, target, votes[row], settings),
+            *word_warnings(evidence.words, said[row][0].diagnosis, target),
+        ]
         found.append(replace(evidence, warnings=tuple(reasons)))
     return found
 

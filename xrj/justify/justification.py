@@ -218,7 +218,7 @@ def _justify_batch(
         refinements, r = refined, torch.cat([refinement.r for refinement in refined])
     generators = [torch_generator(seed, "restart", PurePath(name).name) for name in names]
     mappings = map_to_nearest(
-        model.label_logits, model.generate, r, x, settings.mapping, generators
+        model.label_logits, model.generate, r, x, embedding, settings.mapping, generators
     )
     found = read_representations(model, r)
     alternatives = read_representations(model, torch.cat([mapping.r for mapping in mappings]))
@@ -247,8 +247,9 @@ def _justify_batch(
         np.stack([reading.small for reading in alternatives]),
         [one.picture for one in drawn],
     )
+    said = list(zip(found, alternatives, strict=True))
     evidence = gather_evidence(
-        model, r, mappings, pictures, votes, model.unlike(x), settings.evidence
+        model, r, mappings, pictures, votes, model.unlike(x), said, settings.evidence
     )
     saliency: Sequence[tuple[SaliencyMap, ...]] = [()] * len(images)
     if settings.saliency:

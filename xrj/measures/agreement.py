@@ -5,13 +5,15 @@ which comes from the configuration (`conf/lexicon/`).
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from xrj.datamodules.text import normal_tree
 from xrj.errors import ConfigError
 
+Verdict = Literal["agrees", "contradicts", "silent"]
+"""Of a caption about its label; see `verdict`."""
 LIST_REACH = 8
 """Words of a list over which a negation reaches: "no effusion, pneumothorax or cardiomegaly"."""
 
@@ -60,6 +62,10 @@ class Lexicon:
             raise ConfigError(f"lexicon: {error.pattern!r}: {error}; mend the pattern") from error
         return cls(implied, statements, before, after)
 
+    def knows(self, labels: Iterable[str]) -> bool:
+        """Return whether it says how each of these labels is stated."""
+        return set(labels) <= set(self.statements)
+
 
 def _expand(pattern: str, parts: Mapping[str, str]) -> str:
     """Replace `{name}` by its part; `{0,4}` and the like are left to the regular expression."""
@@ -89,6 +95,20 @@ def contradicts_itself(words: Sequence[str], lexicon: Lexicon) -> bool:
     spoken = list(_spoken(words, lexicon))
     affirmed, refused = ({label for _, label, no in spoken if no is said} for said in (False, True))
     return bool(affirmed & refused)
+
+
+def verdict(words: Sequence[str], label: str, lexicon: Lexicon) -> Verdict:
+    """Return whether a caption states its label, another or its denial, or none.
+
+    Args:
+        words: The caption, without its label word.
+        label: Decoded or given with it; one that the lexicon knows.
+        lexicon: What counts as a statement.
+    """
+    said = says(words, lexicon)
+    if said is None:
+        return "silent"
+    return "agrees" if said == label and not contradicts_itself(words, lexicon) else "contradicts"
 
 
 def _spoken(words: Sequence[str], lexicon: Lexicon) -> Iterator[tuple[int, str, bool]]:
@@ -130,10 +150,9 @@ def agreement(
     Raises:
         ValueError: The lengths differ.
     """
-    stated = [says(words, lexicon) for words in captions]
-    silent = stated.count(None)
-    agree = sum(
-        said == label and not contradicts_itself(words, lexicon)
-        for words, label, said in zip(captions, labels, stated, strict=True)
+    verdicts = [
+        verdict(words, label, lexicon) for words, label in zip(captions, labels, strict=True)
+    ]
+    return Agreement(
+        *(verdicts.count(kind) for kind in ("agrees", "contradicts", "silent")), len(verdicts)
     )
-    return Agreement(agree, len(stated) - agree - silent, silent, len(stated))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xrj.nets.decoding import BOS, PAD, beam_search, most_probable
+from xrj.nets.decoding import BOS, PAD, beam_search, most_probable, no_words
 from xrj.nets.zoo import VggFeatures
 
 LAYERS, KERNEL, DROPOUT = 3, 5, 0.1
@@ -128,23 +128,23 @@ class ConvolutionalCaptioner(nn.Module):
         return first[:, 0]
 
     @torch.no_grad()
-    def decode(self, seen: Seen, length: int, allowed_first: Tensor, beams: int = 1) -> Tensor:
+    def decode(self, seen: Seen, length: int, labels: Tensor, beams: int = 1) -> Tensor:
         """Decode: the most probable first token, then the best of a beam search.
 
         Args:
             seen: Features of the images.
             length: Number of tokens, label and EOS included.
-            allowed_first: Token ids that the first token is chosen from (the labels).
+            labels: Token ids of the labels: the first token is one of them, all others are words.
             beams: As in `beam_search`; 1 decodes greedily.
 
         Returns:
             Tokens (B, length); after EOS only PAD.
         """
-        first = most_probable(self.first_logits(seen), allowed_first)
+        first = most_probable(self.first_logits(seen), labels)
         places, whole = (features.repeat_interleave(beams, dim=0) for features in seen)
 
         def step(tokens: Tensor, _: Tensor) -> Tensor:
             logits: Tensor = self((places, whole), F.pad(tokens, (0, 1)))[0]
             return logits[:, -1]
 
-        return beam_search(step, first, length, beams)
+        return beam_search(step, first, length, beams, no_words(labels))

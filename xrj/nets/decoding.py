@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-PAD, BOS, EOS = 0, 1, 2
+PAD, BOS, EOS, OOV, UNLABELLED = range(5)
 Step = Callable[[Tensor, Tensor], Tensor]
 """Takes what is decoded so far, (R, t), and for each row which row of the call before it goes on
 from (in the first call: which of the batch), (R,); returns the next token's logits, (R, words)."""
@@ -18,7 +18,9 @@ def most_probable(logits: Tensor, allowed: Tensor | None) -> Tensor:
     return allowed[logits[:, allowed].argmax(dim=1)]
 
 
-def beam_search(step: Step, first: Tensor, length: int, beams: int) -> Tensor:
+def beam_search(
+    step: Step, first: Tensor, length: int, beams: int, unsaid: Tensor | None = None
+) -> Tensor:
     """Return the descriptions of highest total log likelihood that the search comes across.
 
     Args:
@@ -27,6 +29,8 @@ def beam_search(step: Step, first: Tensor, length: int, beams: int) -> Tensor:
         length: Number of tokens, first token and EOS included.
         beams: Descriptions that are followed side by side; with 1 each token is the most probable
             one after those before it.
+        unsaid: Tokens that no description may hold after its first, (U,); what is likely without
+            them is not made likelier.
 
     Returns:
         Tokens (B, length); after EOS only PAD.
@@ -39,6 +43,8 @@ def beam_search(step: Step, first: Tensor, length: int, beams: int) -> Tensor:
     for _ in range(1, length):
         following = step(tokens.flatten(0, 1), origin.flatten())
         following = following.log_softmax(dim=1).unflatten(0, (-1, beams))
+        if unsaid is not None:
+            following[..., unsaid] = -torch.inf
         ended = (tokens == EOS).any(dim=2)
         following[ended] = -torch.inf
         following[..., PAD].masked_fill_(ended, 0.0)
@@ -48,3 +54,8 @@ def beam_search(step: Step, first: Tensor, length: int, beams: int) -> Tensor:
         tokens = torch.cat([kept, word.unsqueeze(2)], dim=2)
         origin = batch * beams + source
     return tokens[:, 0]
+
+
+def no_words(labels: Tensor) -> Tensor:
+    """Return the tokens that a reader is never shown as words: labels (L,) and markers."""
+    return torch.cat([labels, labels.new_tensor([PAD, BOS, OOV, UNLABELLED])])

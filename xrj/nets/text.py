@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xrj.nets.decoding import BOS, PAD, beam_search, most_probable
+from xrj.nets.decoding import BOS, PAD, beam_search, most_probable, no_words
 
 
 def initialise_uniform(module: nn.Module, bound: float = 0.1) -> None:
@@ -121,14 +121,15 @@ class TextDecoder(nn.Module):
 
     @torch.no_grad()
     def decode(
-        self, code: Tensor, length: int, allowed_first: Tensor | None = None, beams: int = 1
+        self, code: Tensor, length: int, labels: Tensor | None = None, beams: int = 1
     ) -> Tensor:
         """Decode: the most probable first token, then the best of a beam search.
 
         Args:
             code: Codes (B, v).
             length: Number of tokens, label and EOS included.
-            allowed_first: Token ids that the first token is chosen from (the labels).
+            labels: Token ids of the labels: the first token is one of them and all others are
+                words, for readers. None: any token anywhere, as a reconstruction needs it.
             beams: As in `beam_search`; 1 decodes greedily.
 
         Returns:
@@ -136,7 +137,7 @@ class TextDecoder(nn.Module):
         """
         start = torch.full((len(code), 1), BOS, device=code.device)
         logits, state = self._run(code, start, None)
-        first = most_probable(logits[:, 0], allowed_first)
+        first = most_probable(logits[:, 0], labels)
         wide = code.repeat_interleave(beams, dim=0)
 
         def step(tokens: Tensor, origin: Tensor) -> Tensor:
@@ -145,7 +146,8 @@ class TextDecoder(nn.Module):
             logits, state = self._run(wide, tokens[:, -1:], (hidden[:, origin], cell[:, origin]))
             return logits[:, 0]
 
-        return beam_search(step, first, length, beams)
+        unsaid = None if labels is None else no_words(labels)
+        return beam_search(step, first, length, beams, unsaid)
 
 
 def _initialise_normal(module: nn.Module) -> None:

@@ -151,6 +151,5 @@ def agreement(
     verdicts = [
         verdict(words, label, lexicon) for words, label in zip(captions, labels, strict=True)
     ]
-    return Agreement(
-        *(verdicts.count(kind) for kind in ("agrees", "contradicts", "silent")), len(verdicts)
-    )
+    agree, contradict, silent = map(verdicts.count, ("agrees", "contradicts", "silent"))
+    return Agreement(agree, contradict, silent, len(verdicts))

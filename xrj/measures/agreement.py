@@ -151,5 +151,9 @@ def agreement(
     verdicts = [
         verdict(words, label, lexicon) for words, label in zip(captions, labels, strict=True)
     ]
-    agree, contradict, silent = map(verdicts.count, ("agrees", "contradicts", "silent"))
-    return Agreement(agree, contradict, silent, len(verdicts))
+    return Agreement(
+        verdicts.count("agrees"),
+        verdicts.count("contradicts"),
+        verdicts.count("silent"),
+        len(verdicts),
+    )

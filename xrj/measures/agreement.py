@@ -154,5 +154,8 @@ def agreement(
         verdict(words, label, lexicon) for words, label in zip(captions, labels, strict=True)
     ]
     return Agreement(
-        *(verdicts.count(kind) for kind in ("agrees", "contradicts", "silent")), len(verdicts)
+        verdicts.count("agrees"),
+        verdicts.count("contradicts"),
+        verdicts.count("silent"),
+        len(verdicts),
     )

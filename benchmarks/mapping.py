@@ -55,9 +55,8 @@ def map_images(
 ) -> tuple[list[MappingResult], float]:
     """Map X-rays, print what it took and return it with the seconds an X-ray."""
     chances = [torch_generator(0, "restart", row) for row in range(len(x))]
-    embedding = model.split(r)[0].shape[1]
     found, wall, processor = timed(
-        map_to_nearest, model.label_logits, model.generate, r, x, embedding, how, chances
+        map_to_nearest, model.label_logits, model.generate, r, x, how, chances
     )
     losses = [one.loss for one in found]
     print(

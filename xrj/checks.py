@@ -248,7 +248,7 @@ def check_inference(cfg: DictConfig) -> None:
         raise ConfigError(f"evaluate.xrays={cfg.evaluate.xrays}: must be at least 2, or null")
     if not 0 <= cfg.serve.port < 1 << 16:
         raise ConfigError(f"serve.port={cfg.serve.port}: must lie between 0 and 65535")
-    terms = ("alt_diagnosis", "img_similarity", "emb_similarity", "noise_similarity")
+    terms = ("alt_diagnosis", "img_similarity", "emb_similarity")
     mapping = (f"mapping.{key}" for key in ("restart", "tolerance", *terms))
     for key in (*mapping, "refinement.steps", "refinement.noise_weight"):
         if not (given := OmegaConf.select(cfg, key)) >= 0:

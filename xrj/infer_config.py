@@ -32,7 +32,6 @@ class MappingConfig:
     alt_diagnosis: float = MISSING
     img_similarity: float = MISSING
     emb_similarity: float = MISSING
-    noise_similarity: float = MISSING
 
 
 @dataclass

@@ -134,7 +134,7 @@ def made_mapping(**changes):
         "evaluations": 41,
         "seconds": 0.42,
         "loss": 0.6,
-        "terms": dict(zip(TERMS, (0.02, 0.01, 0.5, 0.07), strict=True)),
+        "terms": dict(zip(TERMS, (0.02, 0.01, 0.57), strict=True)),
         "trace": (0.9, 0.6),
     }
     return MappingResult(**mapping | changes)

@@ -40,7 +40,7 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
         *("evaluations", "seconds", "loss"),
     ]
     assert set(record["alternative"]["loss"]) == {
-        *("alt_diagnosis", "img_similarity", "emb_similarity", "noise_similarity")
+        *("alt_diagnosis", "img_similarity", "emb_similarity")
     }
     assert set(record["walk"]) == {"file", "certainty"}
     evidence = record["evidence"]

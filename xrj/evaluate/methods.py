@@ -178,10 +178,7 @@ def map_latent(
         settings: Of M.
         generators: Of the restarts.
     """
-    embedding = model.split(r)[0].shape[1]
-    found = map_to_nearest(
-        model.label_logits, model.generate, r, images, embedding, settings, generators
-    )
+    found = map_to_nearest(model.label_logits, model.generate, r, images, settings, generators)
     return as_found(found)
 
 

@@ -126,7 +126,6 @@ def change_pixels(
             lambda pixels: pixels.unflatten(1, shape),
             images.flatten(1),
             images,
-            0,  # no part of a picture is an embedding
             settings,
             generators,
         )

@@ -218,7 +218,7 @@ def _justify_batch(
         refinements, r = refined, torch.cat([refinement.r for refinement in refined])
     generators = [torch_generator(seed, "restart", PurePath(name).name) for name in names]
     mappings = map_to_nearest(
-        model.label_logits, model.generate, r, x, embedding, settings.mapping, generators
+        model.label_logits, model.generate, r, x, settings.mapping, generators
     )
     found = read_representations(model, r)
     alternatives = read_representations(model, torch.cat([mapping.r for mapping in mappings]))

@@ -13,8 +13,8 @@ from torch import Tensor
 from xrj import losses
 from xrj.justify.lbfgs import LbfgsSettings, minimise
 
-TERMS = ("alt_diagnosis", "img_similarity", "emb_similarity", "noise_similarity")
-"""Terms of L_M (eq. 5), in its order: eqs. 2, 3 and 4, the last in its two parts."""
+TERMS = ("alt_diagnosis", "img_similarity", "emb_similarity")
+"""Terms of L_M (eq. 5), in its order: eqs. 2, 3 and 4."""
 
 HISTORY, GRADIENT, FIRST = 10, 1e-7, 1.0
 """Of the batched optimiser; see `LbfgsSettings`. GRADIENT is torch.optim.LBFGS's, too."""
@@ -41,8 +41,7 @@ class MappingSettings:
             share; 0 for never.
         alt_diagnosis: Weight of eq. 2 in eq. 5.
         img_similarity: Weight of eq. 3, a mean over pixels.
-        emb_similarity: Weight of the embedding's part of eq. 4, a mean over the dimensions of r.
-        noise_similarity: Weight of the noise's part; as `emb_similarity`, the two are eq. 4.
+        emb_similarity: Weight of eq. 4, a mean over the dimensions of r.
     """
 
     optimizer: str
@@ -57,7 +56,6 @@ class MappingSettings:
     alt_diagnosis: float
     img_similarity: float
     emb_similarity: float
-    noise_similarity: float
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,6 @@ class _Problem:
         r: Representations of the X-rays, (P, v + n).
         image: The X-rays, (P, C, h, w) in [-1, 1].
         target: Indices of the d', (P,).
-        embedding: Width v of the embedding in r.
         settings: Weights of the terms.
     """
 
@@ -110,21 +107,24 @@ class _Problem:
     r: Tensor
     image: Tensor
     target: Tensor
-    embedding: int
     settings: MappingSettings
 
-    def terms(self, points: Tensor, pairs: Tensor) -> Tensor:
-        """Return the unweighted `TERMS` (A, 4) at points (A, v + n) of these pairs (A,)."""
+    def terms(self, points: Tensor, pairs: Tensor, *, pictures: bool = True) -> Tensor:
+        """Return the unweighted `TERMS` (A, 3) at points (A, v + n) of these pairs (A,).
+
+        Without `pictures` none is drawn, and their term is 0.
+        """
         alternative = losses.alternative_diagnosis(self.label_logits(points), self.target[pairs])
-        image = losses.similarity(self.generate(points), self.image[pairs])
-        way = (points - self.r[pairs]).square() / points.shape[1]
-        embedding, noise = way[:, : self.embedding], way[:, self.embedding :]
-        return torch.stack([alternative, image, embedding.sum(dim=1), noise.sum(dim=1)], dim=1)
+        image = torch.zeros_like(alternative)
+        if pictures:
+            image = losses.similarity(self.generate(points), self.image[pairs])
+        embedding = losses.similarity(points, self.r[pairs])
+        return torch.stack([alternative, image, embedding], dim=1)
 
     def loss(self, points: Tensor, pairs: Tensor) -> Tensor:
         """Return L_M (eq. 5), (A,); arguments as of `terms`."""
-        terms = self.terms(points, pairs)
-        return terms @ terms.new_tensor([getattr(self.settings, term) for term in TERMS])
+        weights = points.new_tensor([getattr(self.settings, term) for term in TERMS])
+        return self.terms(points, pairs, pictures=self.settings.img_similarity > 0) @ weights
 
     @torch.no_grad()
     def certainty(self, points: Tensor, pairs: Tensor) -> Tensor:
@@ -264,7 +264,6 @@ def map_to_nearest(
     generate: Callable[[Tensor], Tensor],
     r: Tensor,
     image: Tensor,
-    embedding: int,
     settings: MappingSettings,
     generators: Sequence[torch.Generator],
 ) -> list[MappingResult]:
@@ -277,7 +276,6 @@ def map_to_nearest(
         generate: r to images like `image`.
         r: Representations of the X-rays, (B, v + n).
         image: The X-rays, (B, C, h, w) in [-1, 1].
-        embedding: Width v of the embedding in r; the rest is noise.
         settings: How to search.
         generators: Of the restarts' z, one for each image; on the CPU.
 
@@ -290,13 +288,7 @@ def map_to_nearest(
     for first in range(0, len(r), at_once):
         rows = slice(first, first + at_once)
         results += _map_images(
-            label_logits,
-            generate,
-            r[rows].detach(),
-            image[rows],
-            embedding,
-            settings,
-            generators[rows],
+            label_logits, generate, r[rows].detach(), image[rows], settings, generators[rows]
         )
     return results
 
@@ -306,7 +298,6 @@ def _map_images(
     generate: Callable[[Tensor], Tensor],
     r: Tensor,
     image: Tensor,
-    embedding: int,
     settings: MappingSettings,
     generators: Sequence[torch.Generator],
 ) -> list[MappingResult]:
@@ -316,7 +307,7 @@ def _map_images(
         logits = label_logits(r)
     others = torch.ones_like(logits).scatter(1, logits.argmax(dim=1, keepdim=True), 0)
     owner, target = others.nonzero().unbind(dim=1)
-    problem = _Problem(label_logits, generate, r[owner], image[owner], target, embedding, settings)
+    problem = _Problem(label_logits, generate, r[owner], image[owner], target, settings)
     found, converged, tries = _map_pairs(problem, [generators[image] for image in owner.tolist()])
 
     every = torch.arange(len(owner), device=r.device)

@@ -14,6 +14,13 @@ class Optimizer(StrEnum):
     reference = "reference"
 
 
+class Names(StrEnum):
+    """Whether the files that justifications are of are named beside the results."""
+
+    drop = "drop"
+    keep = "keep"
+
+
 @dataclass
 class MappingConfig:
     """The mapping M; see `justify.mapping.MappingSettings`."""
@@ -127,6 +134,7 @@ class InferConfig:
     chain: dict[str, str] = MISSING
     image: str | None = None
     out: str | None = None
+    names: Names = MISSING
     selection: str = MISSING
     beams: int = MISSING
     count: int = MISSING

@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 
 from tests.web.pages import running
 from xrj.errors import ConfigError
-from xrj.web.server import SILENT, environment, secure, serve
+from xrj.justify.page import environment
+from xrj.web.server import SILENT, secure, serve
 
 
 def small_app():

@@ -23,10 +23,10 @@ from xrj.errors import DataError
 from xrj.justify.justification import JustifySettings, justify_all
 from xrj.justify.model import Justifiable
 from xrj.justify.output import Rendered, render
-from xrj.justify.page import Calibration
+from xrj.justify.page import Calibration, environment
 from xrj.justify.pictures import data_uri, png
 from xrj.web.jobs import FullError, Job, Jobs
-from xrj.web.server import SILENT, environment, wants_json
+from xrj.web.server import SILENT, wants_json
 
 FIELD = "xray"
 THUMBNAIL = 256

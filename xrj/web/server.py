@@ -1,4 +1,4 @@
-"""The common ground of the pages: templates, headers, checks of host and origin, the server."""
+"""The common ground of the pages: headers, checks of host and origin, errors, the server."""
 
 import base64
 import hashlib
@@ -15,14 +15,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.telemetry import TelemetryConfig
-from jinja2 import ChoiceLoader, Environment, PackageLoader
-from markupsafe import Markup
+from jinja2 import Environment
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xrj.errors import ConfigError
-from xrj.justify import page
+from xrj.justify.page import environment
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HEADERS = {
@@ -59,23 +58,6 @@ MESSAGES = {
     500: "the program failed; its terminal says why",
 }
 """What to tell people where a route gives no message of its own."""
-
-
-def environment(package: str) -> Environment:
-    """Return the templates of a package, which may extend the report's `base.html.j2`.
-
-    Their style is the report's, then `web.css.j2`, then the package's own, such as `study.css.j2`.
-
-    Args:
-        package: Such as "xrj.study"; its folder `templates` comes before the others'.
-    """
-    packages = dict.fromkeys((package, "xrj.web", "xrj.justify"))
-    pages = page.PAGES.overlay(loader=ChoiceLoader([PackageLoader(name) for name in packages]))
-    own = (f"{name.rpartition('.')[2]}.css.j2" for name in dict.fromkeys(("xrj.web", package)))
-    sheets = [pages.get_template(name).render() for name in own if name in pages.list_templates()]
-    style = Markup("\n").join(map(Markup, [page.PAGES.globals["style"], *sheets]))
-    pages.globals = {**page.PAGES.globals, "style": style}
-    return pages
 
 
 def wants_json(request: Request) -> bool:

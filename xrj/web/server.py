@@ -68,7 +68,7 @@ def wants_json(request: Request) -> bool:
 def secure(
     app: FastAPI, *, pages: Environment | None = None, hosts: Collection[str] = ()
 ) -> ASGIApp:
-    """Put an app behind its guard: security headers, checks of host and origin, error pages.
+    """Put an app behind its guard: headers, HEAD, checks of host and origin, error pages.
 
     The guard refuses names that do not belong to this server, so that no foreign site can reach
     it by DNS rebinding, and requests that change something but come from another site's page.
@@ -119,11 +119,17 @@ def secure(
             await app(scope, receive, send)
             return
 
+        head = scope["method"] == "HEAD"
+        if head:  # every page answers it as it answers GET, without the body
+            scope = {**scope, "method": "GET"}
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent = MutableHeaders(scope=message)
                 for name, value in headers.items():
                     sent.setdefault(name, value)
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         refused = _refusal(scope["method"], Headers(scope=scope), names)

@@ -108,6 +108,32 @@ def test_the_readers_of_data_do_not_import_in_circles():
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
+def modules_behind(name: str) -> set[str]:
+    """Return all that importing one of the package's modules may import, at any depth."""
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE
+    }
+    found, due = set(), [name]
+    while due:
+        one = due.pop()
+        if one in found:
+            continue
+        found.add(one)
+        if path := files.get(one):
+            named = set(imports(path, parse(path)))
+            due += named | {name.rpartition(".")[0] for name in named}  # modules, or out of them
+    return found
+
+
+def test_an_evaluation_needs_no_web_server():
+    behind = modules_behind("xrj.reproduction.run")
+    assert "xrj.study.folder" in behind
+    servers = ("xrj.web", "xrj.study.server", "fastapi", "starlette", "uvicorn")
+    assert not [name for name in behind if name.startswith(servers)]
+    assert "uvicorn" in modules_behind("xrj.study.steps")
+
+
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_mathematics_knows_no_framework(path):
     if room_of(path) in WITHOUT_FRAMEWORKS:

@@ -1,7 +1,9 @@
 """What a person sees: help, one line for a mistake, exit status 2, and never a traceback."""
 
 import errno
+import io
 import json
+import os
 import re
 import runpy
 import signal
@@ -9,6 +11,7 @@ import struct
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from omegaconf import OmegaConf
 
 from tests.commands import call_infer
 from tests.tiny import ROOT, TINY, places
+from xrj.command import EXTRAS, lasting, user_errors
 from xrj.errors import ConfigError
 from xrj.estimate import estimate
 from xrj.files import locked, write_json
@@ -436,3 +440,58 @@ def read_records(path):
             records.setdefault(name, getattr(record, name))
             whole = b""
     return records
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [
+        ("uvicorn", "pip install 'xrj[web]'"),
+        ("python_multipart", "pip install 'xrj[web]'"),
+        ("starlette.requests", "pip install 'xrj[web]'"),
+        ("gdcm", "pip install 'xrj[dicom]'"),
+        ("submitit", "pip install 'xrj[slurm]'"),
+        ("matplotlib.figure", "install xrj and what it needs again"),
+    ],
+)
+def test_a_missing_package_is_one_line_with_the_extra_that_holds_it(missing, remedy, capsys):
+    with pytest.raises(SystemExit) as caught:
+        user_errors(lambda _cfg: missing_module(missing))(None)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said == f"error: {missing}: this Python module is not installed; {remedy}\n"
+
+
+def missing_module(name):
+    raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+
+@pytest.mark.parametrize("name", ["xrj.nowhere", None])
+def test_a_missing_module_of_our_own_is_a_bug(name):
+    with pytest.raises(ModuleNotFoundError):
+        user_errors(lambda _cfg: missing_module(name))(None)
+
+
+def test_extras_are_those_of_the_package():
+    held = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS.values()) <= set(held["optional-dependencies"])
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+def test_a_stream_outlives_its_reader_and_replaces_what_it_cannot_say(unbuffered):
+    read, write = os.pipe()
+    raw = io.FileIO(write, "w")
+    given = io.TextIOWrapper(
+        raw if unbuffered else io.BufferedWriter(raw), encoding="ascii", write_through=unbuffered
+    )
+    stream = lasting(given)
+    print("caf\udce9 – 98 %", file=stream, flush=True)
+    assert os.read(read, 100) == b"caf? ? 98 %\n"
+    os.close(read)
+    for _ in range(3):
+        print("x" * 20_000, file=stream, flush=True)
+    stream.close()
+    given.close()
+
+
+def test_a_closed_stream_stays_closed():
+    assert lasting(None) is None

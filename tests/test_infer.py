@@ -1,6 +1,8 @@
 """`infer.py` as a person uses it: files in, folders and one-line errors out."""
 
 import json
+import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,10 +16,14 @@ from hydra import compose, initialize_config_dir
 
 from tests.chains import CONF
 from tests.commands import call_infer
+from tests.datamodules.radiographs import as_bytes, radiograph
+from tests.web.pages import xray
 from xrj.config import register
-from xrj.errors import ConfigError, DataError
+from xrj.datamodules.decoding import anonymous_name
+from xrj.errors import ConfigError
 from xrj.files import sha256_json
-from xrj.tasks import find_images, run_task
+from xrj.justify.intake import read_names
+from xrj.tasks import run_task
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["mapping.tries=1", "mapping.steps=2", "refinement.steps=2", "walk=3", "device=cpu"]
@@ -81,9 +87,10 @@ def test_a_folder_skips_and_lists_what_is_broken(run, tmp_path):
     assert status == 0
     assert out[-1] == "results/index.html"
     assert files(tmp_path / "results") == ["a", "b", "index.html"]
-    assert len(err) == 2
+    assert len(err) == 3
     assert "in/broken.jpeg: neither PNG, JPEG nor DICOM" in err[0]
     assert "1 of 3" in err[1]
+    assert err[2] == "1 passed over, which hold no X-ray: notes.txt"
     page = (tmp_path / "results" / "index.html").read_text()
     assert "broken.jpeg" in page
     assert "a/justification.html" in page
@@ -314,11 +321,15 @@ def test_report_refuses_another_split(run, chain_runs, tmp_path):
     assert "another" in err[0]
 
 
-def test_interpolate_prints_walks(run):
+def test_interpolate_prints_walks_and_writes_them_where_out_says(run, tmp_path):
     status, out, _ = run("task=interpolate", "count=2", "steps=3")
     assert status == 0
     assert [line[:8] for line in out if " from " in line] == ["1. from ", "2. from "]
     assert sum(line.startswith("   0.50") for line in out) == 2
+    assert files(tmp_path) == []
+    status, again, _ = run("task=interpolate", "count=2", "steps=3", "out=walks")
+    assert (status, again[-1]) == (0, "walks/interpolation.txt")
+    assert again[:-1] == out == (tmp_path / again[-1]).read_text().splitlines()
 
 
 def on_its_own(folder, *arguments):
@@ -358,13 +369,77 @@ def test_paper_chooses_the_letter():
     assert default.line_search
 
 
-def test_find_images_takes_a_file_a_folder_or_a_glob(tmp_path):
-    named = [write_xray(tmp_path / name) for name in ("b.png", "a.JPEG", "[1].png")]
-    assert find_images(str(named[2])) == [named[2]]
-    assert [path.name for path in find_images(str(tmp_path))] == ["[1].png", "a.JPEG", "b.png"]
-    assert find_images(str(tmp_path / "*.png")) == [tmp_path / "[1].png", tmp_path / "b.png"]
-    with pytest.raises(DataError, match="no such file"):
-        find_images(str(tmp_path / "c*"))
+def test_a_folder_as_on_a_disc_is_found_named_and_led_back(run, tmp_path):
+    """Nested, without suffixes, with hostile names: each X-ray gets its folder."""
+    inside = tmp_path / "in"
+    (inside / "DOE_JANE").mkdir(parents=True)
+    data = as_bytes(radiograph(xray(shape=(40, 30)), BodyPartExamined="CHEST", ViewPosition="PA"))
+    for name in ("DOE_JANE/IM000001", "DICOMDIR"):
+        (inside / name).write_bytes(data)
+    (inside / "DOE_JANE" / "lateral").write_bytes(
+        as_bytes(radiograph(xray(shape=(40, 30)), BodyPartExamined="CHEST", ViewPosition="LL"))
+    )
+    for number, name in enumerate((b"...png", b".png", b"caf\xe9.png", b"CON.png", b"x" * 251)):
+        picture = write_xray(tmp_path / "scan.png", seed=number)
+        picture.rename(inside / os.fsdecode(name))
+    (inside / "README.TXT").write_text("read me")
+    (tmp_path / "in" / "CON-2.png").write_bytes(b"broken")
+    (tmp_path / "results" / "xray").mkdir(parents=True)
+    (tmp_path / "results" / "xray" / "thesis.txt").write_text("years of work")
+    status, out, err = run("image=in", "out=results", "names=keep")
+    assert status == 0, err
+    made = files(tmp_path / "results")
+    dicom = anonymous_name(data)
+    others = ["CON-3", "caf_", "png", "x" * 200]
+    assert made == sorted(["index.html", "names.csv", "xray", dicom, *others])
+    assert files(tmp_path / "results" / "xray") == ["thesis.txt"]
+    assert len(out) == 6
+    assert f"{dicom}: " in "\n".join(out)
+    assert not re.search("DOE|IM0", "\n".join([*out, *err]))
+    assert "3 of 8 files were skipped" in err
+    assert err[-1] == "2 passed over, which hold no X-ray: DICOMDIR, README.TXT"
+    names = read_names(tmp_path / "results" / "names.csv")
+    assert names[dicom] == str(inside / "DOE_JANE" / "IM000001")
+    assert names["caf_"].endswith(r"/caf\udce9.png")
+    assert len(names) == 8
+    record = json.loads((tmp_path / "results" / "caf_" / "justification.json").read_text())
+    assert record["image"] == "in/caf\ufffd.png"
+    status, out, err = run("image=.", "out=results")  # without what the run before has made
+    assert (status, len(out)) == (0, 6)
+    assert "names.csv" in files(tmp_path / "results")
+
+
+def test_warnings_are_counted_in_the_terminal_and_the_index(run, tmp_path):
+    for name in ("a.png", "b.png"):
+        write_xray(tmp_path / "in" / name)
+    _, out, _ = run("image=in", "out=results", "unexplained=0.01")
+    counts = []
+    for line in out[:-1]:
+        folder = line.partition(".")[0]
+        record = json.loads((tmp_path / "results" / folder / "justification.json").read_text())
+        counts.append(len(record["evidence"]["warnings"]))
+        noun = "warning" if counts[-1] == 1 else "warnings"
+        assert f" %), {counts[-1]} {noun}; alternative" in line
+    index = (tmp_path / "results" / "index.html").read_text()
+    assert f"{sum(counts)} warnings, on 2 of 2 X-rays." in index.partition("<section")[0]
+
+
+def test_a_reader_who_leaves_and_a_poor_terminal_end_no_work(chain_runs, tmp_path):
+    """As `| head -1` does, in a shell that knows ASCII alone."""
+    (tmp_path / "in").mkdir()
+    for name in (b"a.png", b"\xfcb.png", b"c.png"):
+        write_xray(tmp_path / "scan.png").rename(tmp_path / "in" / os.fsdecode(name))
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, str(ROOT / "infer.py"), "image=in", "out=results", "batch=1"]
+    command += ["name=tiny", f"runs={chain_runs}", *QUICK]
+    poor = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=poor, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files(tmp_path / "results") == ["_b", "a", "c", "index.html"]
 
 
 def test_config_errors_are_user_errors():

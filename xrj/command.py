@@ -1,15 +1,16 @@
 """How the commands speak: one line and exit status 2 for a user's mistake."""
 
 import errno
+import io
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
@@ -34,6 +35,9 @@ SHORT = ("-h", "-c", "-p", "-r", "-m", "-sc", "-i")
 """How short ones begin."""
 CONF = Path(__file__).parents[1] / "conf"
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 DISK = frozenset(
     {
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
@@ -41,13 +45,20 @@ DISK = frozenset(
     }
 )
 """What the system answers when a folder cannot be written: a user's to mend, not a bug."""
+EXTRAS: Mapping[str, str] = {
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "web"),
+    "gdcm": "dicom",
+    **dict.fromkeys(("hydra_plugins", "submitit"), "slurm"),
+}
+"""The extra that installs a module; all others come with xrj itself."""
 
 
 @contextmanager
 def _one_line(schema: type) -> Iterator[None]:
     """Turn a user's mistakes into `fail`.
 
-    A configuration that cannot be composed and a folder that cannot be written are such mistakes.
+    A configuration that cannot be composed, a folder that cannot be written and a package that is
+    not installed are such mistakes.
     """
     try:
         yield
@@ -55,6 +66,13 @@ def _one_line(schema: type) -> Iterator[None]:
         fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         fail(f"{_explained(error, schema).rstrip()} see --help")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "xrj"):
+            raise
+        extra = EXTRAS.get(package)
+        remedy = f"pip install 'xrj[{extra}]'" if extra else "install xrj and what it needs again"
+        fail(f"{error.name}: this Python module is not installed; {remedy}")
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -79,6 +97,37 @@ class SlurmCheck(Callback):
                     f"cluster=slurm: there is no {name} on this machine; start the command where "
                     "SLURM is, or leave cluster=slurm out"
                 )
+
+
+class _Pipe(io.FileIO):
+    """A stream whose reader may leave, as `head` does; what comes after goes nowhere."""
+
+    def write(self, data: "ReadableBuffer") -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device, not a path
+                os.dup2(nowhere.fileno(), self.fileno())
+            return memoryview(data).nbytes
+
+
+def lasting(stream: TextIO | None) -> TextIO | None:
+    """Return a stream to the same place that ends no work.
+
+    Signs that its encoding lacks are replaced, and that nobody reads it any more is not an error.
+    None, for a stream that is closed, stays None.
+    """
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    stream.flush()
+    raw = _Pipe(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        raw if stream.write_through else io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="replace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _explained(error: Exception, schema: type) -> str:
@@ -142,6 +191,10 @@ def run_command(main: Callable[[], None], schema: type, stopped: str) -> None:
         schema: Of its configuration.
         stopped: What the same command does after Ctrl-C, which ends this one with status 130.
     """
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = lasting(sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = lasting(sys.stderr)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register()
     try:

@@ -16,6 +16,13 @@ class Optimizer(StrEnum):
     reference = "reference"
 
 
+class Names(StrEnum):
+    """Whether the files that justifications are of are named beside the results."""
+
+    drop = "drop"
+    keep = "keep"
+
+
 @dataclass
 class MappingConfig:
     """The mapping M; see `justify.mapping.MappingSettings`."""
@@ -151,6 +158,7 @@ class InferConfig:
     chain: ChainConfig = MISSING
     image: Any = a_path(None)
     out: Any = a_path(None)
+    names: Names = MISSING
     selection: str = MISSING
     beams: int = MISSING
     count: int = MISSING

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -17,16 +17,25 @@ from xrj import __version__
 from xrj.build import build_evaluation_data
 from xrj.checks import check_inference
 from xrj.config import plain
-from xrj.datamodules.images import SUFFIXES, UInt8, read_image, shown_path
+from xrj.datamodules.images import UInt8, read_image
 from xrj.errors import ConfigError, DataError
 from xrj.evaluate.interpolation import as_text as walk_text
 from xrj.evaluate.interpolation import interpolate as interpolate_captions
 from xrj.evaluate.readings import balanced_rows, read_test_split
 from xrj.evaluate.summary import read_calibration, summarise
 from xrj.evaluate.table import as_text, measures
-from xrj.files import write_json
+from xrj.files import atomic_path, write_json
 from xrj.handover import load_export
+from xrj.justify.checklist import count
 from xrj.justify.evidence import EvidenceSettings
+from xrj.justify.intake import (
+    NAMES_NAME,
+    FolderNames,
+    XRays,
+    read_names,
+    shown_name,
+    write_names,
+)
 from xrj.justify.justification import Justification, JustifySettings, justify_all
 from xrj.justify.mapping import MappingSettings
 from xrj.justify.model import JustificationModel
@@ -34,16 +43,18 @@ from xrj.justify.on_xray import BlendSettings
 from xrj.justify.output import (
     PAGE_NAME,
     SUMMARY_NAME,
-    folder_names,
+    check_replaceable,
     write_index,
     write_justification,
 )
 from xrj.justify.page import Calibration, Sheet, index_page
 from xrj.justify.refinement import RefinementSettings
-from xrj.justify.wording import percent
+from xrj.justify.wording import percent, readable
 from xrj.measures.agreement import Lexicon
 from xrj.nets.text import TextDecoder, TextEncoder
 from xrj.seeding import numpy_rng
+
+WALKS_NAME = "interpolation.txt"
 
 
 def run_task(cfg: DictConfig) -> None:
@@ -56,67 +67,50 @@ def run_task(cfg: DictConfig) -> None:
     TASKS[cfg.task](cfg)
 
 
-def find_images(pattern: str) -> list[Path]:
-    """Return the files that a path, a folder or a glob names, sorted.
-
-    Raises:
-        DataError: There are none.
-    """
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not found:
-            raise DataError(
-                f"{path}: no PNG, JPEG or DICOM file in this folder; choose another image="
-            )
-        return found
-    if path.is_file():
-        return [path]
-    matches = glob(str(path), recursive=True)  # noqa: PTH207  # Path.glob refuses absolute patterns
-    found = sorted(p for p in map(Path, matches) if p.is_file())
-    if not found:
-        raise DataError(f"{path}: no such file, folder or match; choose another image=")
-    return found
-
-
 def justify_images(cfg: DictConfig) -> None:
     """Justify one X-ray or several; print a line for each and the page to open."""
-    paths = find_images(cfg.image)
-    single = len(paths) == 1 and Path(cfg.image).expanduser().is_file()
+    xrays = XRays(cfg.image)
     out = Path(cfg.out or "justifications").expanduser()
+    names = read_names(out / NAMES_NAME) if cfg.names == "keep" else {}
     model = _load(cfg)
     settings = justify_settings(cfg)
     calibration = _calibration(cfg, model)
-    shown = [shown_path(path) for path in paths]
-    folders = folder_names(shown)
+    folders = FolderNames()
     sheets: list[Sheet] = []
     skipped: list[str] = []
-    for start in range(0, len(paths), cfg.batch):
-        images: dict[int, UInt8] = {}
-        for row in range(start, min(start + cfg.batch, len(paths))):
+    total = 0
+    while paths := list(islice(xrays, cfg.batch)):
+        total += len(paths)
+        images: list[tuple[str, str, UInt8]] = []
+        for path in paths:
+            shown = shown_name(path)
+            folder = folders.name(shown)
+            names[folder] = str(path.absolute())
             try:
-                images[row] = read_image(paths[row])
+                check_replaceable(out / folder)
+                images.append((shown, folder, read_image(path)))
             except DataError as error:
-                if single:
+                if xrays.single:
                     raise
-                skipped.append(str(error).replace(str(paths[row]), str(shown[row])))
-        names = [str(shown[row]) for row in images]
-        found = justify_all(model, list(images.values()), names, settings, cfg.seed)
-        for row, justification in zip(images, found, strict=True):
-            folder = out / folders[row]
+                skipped.append(readable(str(error).replace(str(path), shown)))
+        pictures, called = [image for *_, image in images], [shown for shown, *_ in images]
+        found = justify_all(model, pictures, called, settings, cfg.seed)
+        for (_, folder, _), justification in zip(images, found, strict=True):
             sheets.append(
-                write_justification(justification, model, folder, calibration=calibration)
+                write_justification(justification, model, out / folder, calibration=calibration)
             )
             print(_line(sheets[-1]), flush=True)
+        if sheets and cfg.names == "keep":
+            write_names(out / NAMES_NAME, names)
     if not sheets:
-        raise DataError(
-            f"{cfg.image}: none of {len(paths)} files can be read; the first: {skipped[0]}"
-        )
+        raise DataError(f"{cfg.image}: none of {total} files can be read; the first: {skipped[0]}")
     for line in skipped:
         print(f"skipped: {line}", file=sys.stderr)
     if skipped:
-        print(f"{len(skipped)} of {len(paths)} files were skipped", file=sys.stderr)
-    if len(paths) > 1:
+        print(f"{len(skipped)} of {total} files were skipped", file=sys.stderr)
+    if told := xrays.told():
+        print(told, file=sys.stderr)
+    if total > 1:
         title = f"{len(sheets)} chest X-rays, diagnosed and justified"
         print(write_index(out, index_page(title, sheets, skipped=skipped)))
     else:
@@ -146,7 +140,7 @@ def report(cfg: DictConfig) -> None:
         lexicon=lexicon,
         truth=data.path / "truth.csv",
     )
-    folders = folder_names(paths[: cfg.count])
+    folders = map(FolderNames().name, map(str, paths[: cfg.count]))
     sheets = [
         write_justification(justification, model, out / folder, label, summary.calibration)
         for justification, folder, label in zip(shown, folders, truths[: cfg.count], strict=True)
@@ -180,16 +174,17 @@ def report(cfg: DictConfig) -> None:
 
 def evaluate(cfg: DictConfig) -> None:
     """Make the paper's tables and figures, and those beyond it, out of what was trained."""
-    try:
-        from xrj.reproduction.run import evaluate as reproduce
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"task=evaluate: needs {error.name}; pip install 'xrj[web]'") from error
+    from xrj.reproduction.run import evaluate as reproduce
+
     # No walks and no saliency maps but those of figure 4.
     print(reproduce(cfg, replace(justify_settings(cfg), walk=2), _device(cfg.device), _command()))
 
 
 def interpolate(cfg: DictConfig) -> None:
-    """Print walks between captions of the test split; needs the stage `arae` alone."""
+    """Print walks between captions of the test split; needs the stage `arae` alone.
+
+    Where `cfg.out` names a folder, they are written there, too.
+    """
     export = load_export(Path(cfg.chain.arae), "arae")
     data = build_evaluation_data(export, plain(cfg.data), "captions")
     images = data.table.images
@@ -208,30 +203,33 @@ def interpolate(cfg: DictConfig) -> None:
     decoder = cast(TextDecoder, export.net("decoder"))
     rng = numpy_rng(cfg.seed, "interpolate")
     length = export.info["data"]["captions"]["max_words"] + 2
+    walks = []
     for number in range(1, cfg.count + 1):
         first, second = rng.choice(len(captions), 2, replace=False)
         ends = captions[first], captions[second]
         walk = interpolate_captions(encoder, decoder, export.vocabulary, ends, cfg.steps, length)
-        print(walk_text(number, ends, walk), end="\n\n")
+        walks.append(f"{walk_text(number, ends, walk)}\n\n")
+        print(walks[-1], end="")
+    if cfg.out:
+        path = Path(cfg.out).expanduser() / WALKS_NAME
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(walks), encoding="utf-8")
+        print(path)
 
 
 def study(cfg: DictConfig) -> None:
     """Draw, serve or analyse an expert study."""
-    try:
-        from xrj.study.steps import run_step
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"task=study: needs {error.name}; pip install 'xrj[web]'") from error
+    from xrj.study.steps import run_step
+
     run_step(cfg, lambda: (_load(cfg), justify_settings(cfg)), _command())
 
 
 def serve(cfg: DictConfig) -> None:
     """Serve the page where X-rays are uploaded, until it is interrupted."""
-    try:
-        from xrj.web.app import ServeSettings, justifier, make_app
-        from xrj.web.server import secure
-        from xrj.web.server import serve as listen
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"task=serve: needs {error.name}; pip install 'xrj[web]'") from error
+    from xrj.web.app import ServeSettings, justifier, make_app
+    from xrj.web.server import secure
+    from xrj.web.server import serve as listen
+
     model = _load(cfg)
     calibration = _calibration(cfg, model)
     work = justifier(model, justify_settings(cfg), cfg.seed, calibration)
@@ -324,8 +322,10 @@ def _line(sheet: Sheet) -> str:
     certainty = percent(record["certainty"][record["diagnosis"]])
     tries = f"{other['tries']} {'try' if other['tries'] == 1 else 'tries'}"
     found = f"{other['diagnosis']} {'after' if other['converged'] else 'NOT found in'} {tries}"
-    return f"{sheet.name}: {record['diagnosis']} ({certainty}); alternative {found}"
+    warned = f", {count(len(sheet.warnings), 'warning', 'warnings')}" if sheet.warnings else ""
+    return f"{sheet.name}: {record['diagnosis']} ({certainty}){warned}; alternative {found}"
 
 
 def _command() -> str:
-    return shlex.join(["python", *sys.orig_argv[1:]])  # `sys.argv` holds paths quoted for Hydra
+    # `sys.argv` holds paths quoted for Hydra.
+    return readable(shlex.join(["python", *sys.orig_argv[1:]]))

@@ -77,6 +77,21 @@ def test_cells_as_shown(table):
     assert (rows["theirs"][0].value, rows["theirs"][0].paper) == ("–", "91.9 %")
 
 
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ((0.9001, 0.9004, 0.7), [True, True, False]),
+        ((0.9001, 0.9004), [False, False]),  # alike, as shown
+        ((0.901, 0.899, math.nan), [True, False, False]),
+        ((0.9,), [False]),
+    ],
+)
+def test_what_is_shown_alike_is_equally_good(values, best):
+    rows = tuple(Row(f"r{n}", {"a": Figure(value, 40)}) for n, value in enumerate(values))
+    shown = written(ResultTable("t", "T", COLUMNS[:1], rows))
+    assert [cells[0].best for _, cells in shown] == best
+
+
 def test_zero_has_no_sign():
     loss, share = COLUMNS[1], COLUMNS[0]
     assert [loss.write(value) for value in (-0.004, -0.006, 0.0)] == ["0.00", "-0.01", "0.00"]

@@ -17,7 +17,7 @@ from tests.justify.handmade import LARGE, SMALL, Named, made
 from tests.justify.page_parser import Page
 from xrj.errors import DataError
 from xrj.justify import output
-from xrj.justify.output import folder_names, render, write_index, write_justification
+from xrj.justify.output import render, write_index, write_justification
 from xrj.justify.page import index_page
 
 FILES = [
@@ -173,8 +173,3 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
         (tmp_path / name / "x").mkdir(parents=True)
     write(tmp_path / "patient")
     assert names(tmp_path) == sorted([*others, "patient"])
-
-
-def test_folder_names_are_stems_numbered_where_needed():
-    paths = [Path("a/x.png"), Path("b/X.jpg"), Path("b/y.png"), Path("index.html.png")]
-    assert folder_names(paths) == ["x", "X-2", "y", "index.html-2"]

@@ -131,6 +131,12 @@ def test_meteor_that_hangs_is_ended(tmp_path, monkeypatch):
     [
         ("echo no memory >&2; exit 3", "METEOR failed: no memory"),
         ("exit 3", "METEOR failed: status 3"),
+        ("echo Picked up JAVA_TOOL_OPTIONS: -Xmx1G >&2; exit 3", "METEOR failed: status 3"),
+        (
+            "echo Picked up _JAVA_OPTIONS: -Da=b >&2; echo NOTE: Picked up JDK_JAVA_OPTIONS: x >&2;"
+            "echo 'OpenJDK 64-Bit Server VM warning: no pages' >&2; echo no memory; exit 1",
+            "METEOR failed: no memory",
+        ),
         ("echo nothing", "METEOR failed: could not convert string to float: 'nothing'"),
         ("true", "METEOR failed: list index out of range"),
     ],

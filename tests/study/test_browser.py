@@ -85,7 +85,7 @@ def checked(page):
     return page.eval_on_selector_all("input:checked", "all => all.map(one => one.name + one.value)")
 
 
-def test_a_reader_killed_in_mid_question_loses_only_the_unsent_answer(server, visit):
+def test_a_killed_server_loses_no_answer(server, visit):
     page = visit(server.links["ann"])
     page.wait_for_function("() => document.activeElement.matches('a.primary')")
     page.keyboard.press("Enter")
@@ -102,18 +102,57 @@ def test_a_reader_killed_in_mid_question_loses_only_the_unsent_answer(server, vi
     page.wait_for_function("() => document.forms[0].elements.seen.value === '10'")
     server.kill()
     page.keyboard.press("1")
-    page.get_by_text("Not stored yet").wait_for()
+    page.get_by_text("Not stored yet: question 3 (the server cannot be reached)").wait_for()
+    page.keyboard.press("2")
+    page.get_by_text("Not stored yet: question 3, question 4").wait_for()
+    page.keyboard.press("r")
+    page.keyboard.type("hm")
+    page.get_by_role("button").click()
+    page.get_by_text("Not stored yet: question 3, question 4, remark").wait_for()
     assert len(stored(server)) == 10
+    assert page.url.endswith("/3")
 
     server.start()
+    page.wait_for_url("**/4")  # by itself, as the reader wanted
+    assert stored(server)[10:] == [("q3", "1"), ("q4", "2"), ("remark", "hm")]
     page = visit(server.links["ann"])
-    assert "2 answered, 4 to go" in page.inner_text("main")
-    page.get_by_text("Continue with X-ray 3").click()
-    assert checked(page) == ["q12", "q24"]
+    assert "3 answered, 3 to go" in page.inner_text("main")
+    page.get_by_text("Continue with X-ray 4").click()
+    assert checked(page) == []
     page.goto(f"{server.links['ann']}/1")
     assert checked(page) == ["q13", "q22", "q31", "q44"]
     page.keyboard.press("b")
     page.wait_for_url(server.links["ann"])
+
+
+def test_an_answer_outlives_its_page(server, visit):
+    page = visit(f"{server.links['ann']}/1")
+    page.on("dialog", lambda dialog: dialog.accept())  # that something is not stored
+    page.keyboard.press("3")
+    page.get_by_text("Stored", exact=True).wait_for()
+    server.kill()
+    for key in "21":
+        page.keyboard.press(key)
+    page.get_by_text("Not stored yet: question 2, question 3").wait_for()
+    page.goto("about:blank")
+    server.start()
+    page.goto(server.links["ann"])
+    page.wait_for_function("() => !localStorage.length")
+    assert stored(server) == [("q1", "3"), ("q2", "2"), ("q3", "1")]
+    page.goto(f"{server.links['ann']}/1")
+    assert checked(page) == ["q13", "q22", "q31"]
+
+
+def test_what_the_server_refuses_is_not_called_stored(server, visit):
+    page = visit(f"{server.links['ann']}/1")
+    page.eval_on_selector("textarea", "box => box.removeAttribute('maxlength')")
+    page.fill("textarea", "x" * 5000)
+    page.locator("input[name=q1][value='3']").check()
+    page.get_by_text("Not stored: remark (the remark has over").wait_for()
+    page.fill("textarea", "short")
+    page.get_by_role("button").click()
+    page.get_by_text("not all questions are answered").wait_for()
+    assert stored(server) == [("q1", "3"), ("remark", "short")]
 
 
 def test_an_answer_is_changed_and_a_remark_written_by_keyboard(server, visit):

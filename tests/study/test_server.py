@@ -57,6 +57,12 @@ def test_a_reader_goes_from_x_ray_to_x_ray_to_the_end(client, link, study):
     assert len(study.store.record()) == 6 * 4
 
 
+def test_every_page_answers_head(client, link):
+    for path in (link, f"{link}/1", f"{link}/3", "/study.js", "/", "/r/x"):
+        assert client.head(path).status_code == client.get(path).status_code
+        assert client.head(path).content == b""
+
+
 def test_later_x_rays_wait_for_earlier_ones(client, link):
     ahead = client.get(f"{link}/3")
     assert (ahead.status_code, ahead.headers["location"]) == (303, f"{link}/1")

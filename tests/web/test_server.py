@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 
 from tests.web.pages import running
 from xrj.errors import ConfigError
-from xrj.web.server import SILENT, environment, secure, serve
+from xrj.justify.page import environment
+from xrj.web.server import SILENT, secure, serve
 
 
 def small_app():
@@ -148,6 +149,16 @@ def test_an_error_without_words_gets_some(client, path, status):
     assert answer.status_code == status
     assert len(answer.json()["error"]) > 20
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/number/3", "/number/x", "/teapot"])
+def test_head_is_get_without_its_body(client, path):
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    differs = {"date"}
+    assert {k: v for k, v in head.headers.items() if k not in differs} == {
+        k: v for k, v in whole.headers.items() if k not in differs
+    }
 
 
 def test_another_method_is_refused(client):

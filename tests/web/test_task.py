@@ -17,6 +17,7 @@ from PIL import Image
 from tests.chains import CONF, LARGE
 from tests.datamodules.radiographs import as_bytes, hides_the_patient, planted, radiograph
 from tests.web.pages import as_png, xray
+from xrj.command import user_errors
 from xrj.config import register
 from xrj.datamodules.images import prepare
 from xrj.errors import ConfigError, DataError
@@ -131,9 +132,14 @@ def fail_to_look_up(*arguments, **options):
     raise OSError(-2, "Name or service not known")
 
 
-def test_without_the_extra_the_remedy_is_named(infer, monkeypatch):
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+@pytest.mark.parametrize("missing", ["uvicorn", "python_multipart"])
+def test_without_the_extra_the_remedy_is_named(infer, monkeypatch, capsys, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
     for name in [name for name in sys.modules if name.startswith("xrj.web.")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(ConfigError, match=r"needs .*; pip install 'xrj\[web\]'"):
-        infer("task=serve")
+    with pytest.raises(SystemExit):
+        user_errors(lambda _cfg: infer("task=serve"))(None)
+    said = capsys.readouterr().err
+    assert (
+        said == f"error: {missing}: this Python module is not installed; pip install 'xrj[web]'\n"
+    )

@@ -1,5 +1,6 @@
 """Figure 2: the inverse mapping by the label loss alone against all losses, epoch by epoch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ ALL, LABEL = "All losses", "Label loss alone"
 NEAREST = 10
 """Points that the paper averages over; curves of shorter trainings over half the epochs."""
 MEASURES = {"val/accuracy": "Accuracy on validation", "val/diagnosis": "Label loss on validation"}
+BOUNDS = {"val/accuracy": (0.0, 1.0), "val/diagnosis": (0.0, math.inf)}
 COLUMNS = (
     Column("runs", "Runs", 0),
     Column("best", "Best accuracy", 1, percent=True, better="high"),
@@ -103,6 +105,7 @@ def curve_table(methods: Mapping[str, Sequence[Curves]]) -> ResultTable:
             },
             "Epoch",
             title,
+            bounds=BOUNDS[key],
         )
         for key, title in MEASURES.items()
     )

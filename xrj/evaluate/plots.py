@@ -16,6 +16,8 @@ from xrj.evaluate.figure import Figure as Measured
 from xrj.evaluate.results import Plot, ResultTable
 
 COLOURS = ("#1f6470", "#c8581a", "#6b5b95", "#4d7c3a", "#8a8a8a", "#a23b52")
+LEAST_SPAN = 0.1
+"""Of an axis, as a share of its values: smaller differences are none that a plot can show."""
 SIZE = (6.4, 3.6)
 """Inches."""
 
@@ -36,7 +38,13 @@ class Line:
 
 
 def plot_lines(
-    caption: str, lines: Mapping[str, Line], x_title: str, y_title: str, *, marked: bool = False
+    caption: str,
+    lines: Mapping[str, Line],
+    x_title: str,
+    y_title: str,
+    *,
+    marked: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Plot:
     """Draw lines with their bands.
 
@@ -46,21 +54,27 @@ def plot_lines(
         x_title: Under the axis.
         y_title: Beside the axis.
         marked: Mark each place, there and under the axis.
+        bounds: Least and largest value that there can be; bands are cut to them.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot()
+    drawn = []
     for (name, line), colour in zip(lines.items(), COLOURS * len(lines), strict=False):
         x, y = np.asarray(line.x, np.float64), np.asarray(line.y, np.float64)
         axes.plot(x, y, color=colour, label=name, lw=1.6, marker="o" if marked else None, ms=4)
+        band = np.zeros(len(y)) if line.band is None else np.asarray(line.band, np.float64)
+        ends = [np.clip(y - band, *bounds), np.clip(y + band, *bounds)]
+        drawn += ends
         if line.band is not None:
-            band = np.asarray(line.band, np.float64)
-            axes.fill_between(x, y - band, y + band, color=colour, alpha=0.18, lw=0)
+            axes.fill_between(x, *ends, color=colour, alpha=0.18, lw=0)
     axes.set_xlabel(x_title)
     if marked:
         axes.set_xticks(sorted({float(place) for line in lines.values() for place in line.x}))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(y_title)
+    axes.set_ylim(_span(np.concatenate(drawn), *bounds))
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     if len(lines) > 1:
@@ -80,9 +94,9 @@ def plot_column(table: ResultTable, key: str) -> Plot | None:
     """
     column = next((column for column in table.columns if column.key == key), None)
     known = {
-        row.name: cell
+        row.name: column.bounded(cell)
         for row in table.rows
-        if isinstance(cell := row.cells.get(key), Measured) and math.isfinite(cell.value)
+        if column and isinstance(cell := row.cells.get(key), Measured) and math.isfinite(cell.value)
     }
     if column is None or not known:
         return None
@@ -99,12 +113,38 @@ def plot_column(table: ResultTable, key: str) -> Plot | None:
         if name in paper:
             axes.plot([unit * paper[name]], [place], "o", mfc="none", color=COLOURS[1], ms=7)
     axes.set_yticks(range(len(known)), list(known))
-    axes.invert_yaxis()
+    axes.set_ylim(len(known) - 0.5, -0.5)
+    cells = [(cell.value, cell.low, cell.high) for cell in known.values()]
+    values = [value for cell in cells for value in cell if value is not None]
+    axes.set_xlim(
+        _span(unit * np.array([*values, *paper.values()]), *(unit * end for end in column.ends))
+    )
+    axes.ticklabel_format(axis="x", useOffset=False)
     axes.set_xlabel(f"{column.title}{', %' if column.percent else ''}")
     axes.grid(axis="x", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     rings = "; rings: the paper's, of other data" if paper else ""
     return Plot(f"{column.title}, with 95 % intervals{rings}", svg_uri(figure))
+
+
+def _span(
+    values: NDArray[np.float64], least: float = -math.inf, most: float = math.inf
+) -> tuple[float, float]:
+    """Return an axis that holds values, (N,), and little of what lies beyond `least` and `most`.
+
+    Equal values do not stretch it over differences that are none.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    span = max(high - low, LEAST_SPAN * max(abs(low), abs(high)) or 1.0)
+    air = 0.05 * span
+    middle = (low + high) / 2
+    return (
+        max(middle - span / 2 - air, least - air),
+        min(middle + span / 2 + air, most + air),
+    )
 
 
 def svg_uri(figure: Figure) -> str:

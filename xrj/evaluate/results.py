@@ -38,12 +38,15 @@ class Column:
     least: float | None = None
     most: float | None = None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Least and largest value that there can be."""
+        least, most = (0.0, 1.0) if self.percent else (self.least, self.most)
+        return -math.inf if least is None else least, math.inf if most is None else most
+
     def bounded(self, figure: Figure) -> Figure:
         """Return a figure with its interval cut to the values that are possible."""
-        least, most = (0.0, 1.0) if self.percent else (self.least, self.most)
-        return figure.within(
-            -math.inf if least is None else least, math.inf if most is None else most
-        )
+        return figure.within(*self.ends)
 
     def write(self, value: float) -> str:
         """Return a value as shown."""
@@ -234,21 +237,24 @@ def written(table: ResultTable) -> list[tuple[str, list[Written]]]:
                     best=known is not None
                     and row is not None
                     and not row.reference
-                    and known.value == best[column.key],
+                    and column.write(known.value) == best[column.key],
                 )
             )
         rows.append((name, cells))
     return rows
 
 
-def _best(rows: Sequence[Row], column: Column) -> float | None:
-    """Return the best value of a column; None where nothing is better or there is but one."""
+def _best(rows: Sequence[Row], column: Column) -> str | None:
+    """Return the best value of a column as shown; None where nothing is better or all are equal.
+
+    What is shown alike is equal: digits that nobody sees make no winner.
+    """
     cells = [row.cells.get(column.key) for row in rows if not row.reference]
     values = [cell.value for cell in cells if isinstance(cell, Figure)]
     values = [value for value in values if math.isfinite(value)]
-    if column.better is None or len(set(values)) < 2:
+    if column.better is None or len(set(map(column.write, values))) < 2:
         return None
-    return max(values) if column.better == "high" else min(values)
+    return column.write(max(values) if column.better == "high" else min(values))
 
 
 def _interval(column: Column, figure: Figure) -> str:

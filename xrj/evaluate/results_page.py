@@ -7,14 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, PackageLoader
-from markupsafe import Markup
-
 from xrj.errors import DataError
 from xrj.evaluate.plots import plot_column
 from xrj.evaluate.results import Plot, ResultTable, as_markdown, origin, written
 from xrj.files import atomic_path, read_json, write_json
-from xrj.justify.page import PAGES
+from xrj.justify.page import environment
 
 JSON_NAME, MARKDOWN_NAME, PAGE_NAME = "results.json", "results.md", "results.html"
 SCHEMA = 3
@@ -80,17 +77,13 @@ def _with_files(folder: Path, table: ResultTable) -> ResultTable:
 
 def page(title: str, tables: Sequence[ResultTable]) -> str:
     """Return the page, which holds all that it shows."""
-    pages = PAGES.overlay(
-        loader=ChoiceLoader([PackageLoader("xrj.evaluate"), PackageLoader("xrj.justify")])
-    )
-    own = pages.get_template("results.css.j2").render()
-    style = Markup(f"{PAGES.globals['style']}\n{own}")  # noqa: S704  # files of the packages
-    digest = base64.b64encode(hashlib.sha256(str(style).encode()).digest()).decode()
+    pages = environment("xrj.evaluate")
+    style = str(pages.globals["style"])
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return pages.get_template("results.html.j2").render(
         title=title,
         tables=[(table, written(table)) for table in tables],
         origin=origin,
-        style=style,
         policy=(
             f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; "
             "form-action 'none'"

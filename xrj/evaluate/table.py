@@ -16,6 +16,8 @@ from xrj.evaluate.summary import CaptionSummary, DiagnosisSummary, Summary
 from xrj.justify.page import Measure
 
 Writer = Callable[[Figure], str]
+LEFT_OUT = "left out: "
+"""Before the reason why something was not measured."""
 
 
 def _percent(figure: Figure) -> str:
@@ -27,9 +29,9 @@ def _percent(figure: Figure) -> str:
 
 def _decimals(digits: int, unit: str = "", sign: str = "") -> Writer:
     def write(figure: Figure) -> str:
-        value = f"{figure.value:{sign}.{digits}f}{unit}"
+        value = f"{figure.value:{sign}z.{digits}f}{unit}"
         if figure.low is not None and figure.high is not None:
-            value += f" ({figure.low:{sign}.{digits}f} to {figure.high:{sign}.{digits}f})"
+            value += f" ({figure.low:{sign}z.{digits}f} to {figure.high:{sign}z.{digits}f})"
         return value
 
     return write
@@ -106,7 +108,7 @@ def _caption_rows(captions: CaptionSummary) -> list[Measure]:
     if captions.meteor:
         rows.append(_row("Caption METEOR", captions.meteor, _TWO, meteor))
     else:
-        rows.append(Measure("Caption METEOR", "–", "0", f"left out: {captions.meteor_reason}"))
+        rows.append(Measure("Caption METEOR", "–", "0", f"{LEFT_OUT}{captions.meteor_reason}"))
     rows += [
         _row(
             "Caption CIDEr", captions.cider, _TWO, "shared wording, rare words count more; up to 10"
@@ -323,7 +325,11 @@ def _count(figure: Figure) -> str:
 
 
 def as_text(rows: list[Measure]) -> str:
-    """Return the table for a terminal."""
+    """Return the table for a terminal, with the reason where something was left out."""
     name = max(len(row.name) for row in rows)
     value = max(len(row.value) for row in rows)
-    return "\n".join(f"{row.name:{name}}  {row.value:>{value}}  n={row.n}" for row in rows)
+    return "\n".join(
+        f"{row.name:{name}}  {row.value:>{value}}  n={row.n}"
+        + (f"  {row.meaning}" if row.meaning.startswith(LEFT_OUT) else "")
+        for row in rows
+    )

@@ -35,20 +35,6 @@ WRITING, REPLACED = ".writing-", ".replaced-"
 GENERATED = "generated, not for clinical decisions"
 
 
-def folder_names(paths: Iterable[Path]) -> list[str]:
-    """Return a folder name for each file: its stem, numbered where several have the same."""
-    taken = {INDEX_NAME, SUMMARY_NAME}
-    names = []
-    for path in paths:
-        name, number = path.stem, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{path.stem}-{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
-
-
 @dataclass(frozen=True)
 class Rendered:
     """A justification ready to be written, sent or packed.
@@ -197,6 +183,16 @@ def write_justification(
     return rendered.sheet
 
 
+def check_replaceable(folder: Path) -> None:
+    """Check that nothing but an earlier justification lies where one is to be written.
+
+    Raises:
+        DataError: Something does.
+    """
+    if folder.exists() and not (folder / JSON_NAME).is_file():
+        raise DataError(f"{folder}: exists and is no justification; choose another out=")
+
+
 def write_index(folder: Path, page: str) -> Path:
     """Write the page that lists a folder's justifications; return its path."""
     path = folder / INDEX_NAME
@@ -230,8 +226,7 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
     temporary = parent / f"{WRITING}{process}" / folder.name
     old = parent / f"{REPLACED}{process}" / folder.name
     try:
-        if folder.exists() and not (folder / JSON_NAME).is_file():
-            raise DataError(f"{folder}: exists and is no justification; choose another out=")
+        check_replaceable(folder)
         _tidy(parent)
         temporary.mkdir(parents=True)
         yield temporary

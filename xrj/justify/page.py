@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from xrj.justify.checklist import checklist, count
@@ -232,3 +232,21 @@ PAGES.globals.update(marked=marked, count=count, darker=DARKER, brighter=BRIGHTE
 PAGES.globals["style"] = Markup(_source("style.css"))  # noqa: S704  # a file of the package
 VIEWER = _source("viewer.js")
 """The script of a justification's page."""
+
+
+def environment(*packages: str) -> Environment:
+    """Return the templates of packages, which may extend the report's `base.html.j2`.
+
+    Their style is the report's, then each package's own, such as `study.css.j2` of "xrj.study",
+    that of the first package last.
+
+    Args:
+        packages: Whose folders `templates` are searched in this order, before the report's.
+    """
+    loaders = [PackageLoader(name) for name in (*packages, "xrj.justify")]
+    pages = PAGES.overlay(loader=ChoiceLoader(loaders))
+    own = (f"{name.rpartition('.')[2]}.css.j2" for name in reversed(packages))
+    sheets = [pages.get_template(name).render() for name in own]
+    style = Markup("\n").join(map(Markup, [PAGES.globals["style"], *sheets]))
+    pages.globals = {**PAGES.globals, "style": style}
+    return pages

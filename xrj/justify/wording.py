@@ -1,5 +1,6 @@
 """How pages and pictures put numbers and captions into words."""
 
+import unicodedata
 from difflib import SequenceMatcher
 
 IN_WORDS = ((0.95, "very certain"), (0.8, "fairly certain"), (0.65, "somewhat certain"))
@@ -29,3 +30,9 @@ def marked(caption: str, other: str) -> list[tuple[str, bool]]:
         for tag, start, end, _, _ in matcher.get_opcodes()
     ]
     return [run for run in runs if run[0]]
+
+
+def readable(text: str) -> str:
+    """Return a text that pages and terminals can show; bytes that are no text become �."""
+    unseen = ("Cc", "Cs", "Zl", "Zp")  # control signs, halves of signs, line breaks
+    return "".join("\ufffd" if unicodedata.category(one) in unseen else one for one in text)

@@ -9,6 +9,7 @@ image or when all images share their references, and a perfect caption of three 
 corpus without any match of some length has a little more than 0.
 """
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
+GREETING = re.compile(r"(NOTE: )?Picked up \w+:|.* VM warning:|WARNING:|\s*at |$")
+"""How lines begin that Java prints whatever happens, or after the reason."""
 METEOR_TIMEOUT = 600.0
 """Seconds after which METEOR is given up; it scores some thousand captions in a tenth of that."""
 
@@ -147,7 +150,8 @@ def _meteor(hypotheses: list[str], references: list[list[str]]) -> tuple[float |
         except subprocess.TimeoutExpired:
             return None, f"METEOR took longer than {METEOR_TIMEOUT:g} s"
         except subprocess.CalledProcessError as error:
-            lines = (error.stderr or error.stdout).strip().splitlines()
-            return None, f"METEOR failed: {lines[0] if lines else f'status {error.returncode}'}"
+            lines = f"{error.stderr}\n{error.stdout}".splitlines()
+            said = next((line.strip() for line in lines if not GREETING.match(line)), "")
+            return None, f"METEOR failed: {said or f'status {error.returncode}'}"
         except (OSError, ValueError, IndexError) as error:
             return None, f"METEOR failed: {error}"

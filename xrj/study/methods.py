@@ -9,7 +9,7 @@ from xrj.justify.evidence import Vote
 from xrj.justify.justification import Justification
 from xrj.justify.pictures import data_uri, difference_map, heat_map, png
 from xrj.justify.protocol import SaliencyMap
-from xrj.web.server import environment
+from xrj.study.pages import pages
 
 COUNTERFACTUAL = "counterfactual"
 SALIENCY: dict[str, tuple[str, ...]] = {
@@ -61,7 +61,7 @@ def show_saliency(original: UInt8, maps: Sequence[SaliencyMap], vote: Vote) -> s
 
 
 def _render(method: str, **values: object) -> Markup:
-    template = environment("xrj.study").get_template(f"{method}.html.j2")
+    template = pages().get_template(f"{method}.html.j2")
     return Markup(template.render(**values))  # noqa: S704  # the templates escape
 
 

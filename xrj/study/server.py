@@ -15,15 +15,16 @@ from starlette.exceptions import HTTPException
 
 from xrj.errors import DataError
 from xrj.study.folder import Study
+from xrj.study.pages import pages
 from xrj.study.questions import KEYS, QUESTIONS, REMARK, REMARK_LENGTH
 from xrj.study.store import Answers, Reader, Saved
-from xrj.web.server import SILENT, environment, wants_json
+from xrj.web.server import SILENT, wants_json
 
 FORM_BYTES = 64 * 1024
 FORGED = (
     "this link is not valid: check that it is complete, or ask whoever runs the study for a new one"
 )
-PAGES = environment("xrj.study")
+PAGES = pages()
 NOT_STORED = "the study cannot store answers at the moment; keep this page open and send it again"
 
 

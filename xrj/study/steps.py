@@ -29,12 +29,9 @@ from xrj.study.folder import (
 )
 from xrj.study.ratings import export, read_ratings
 from xrj.study.sample import describe, justify_items, plan
-from xrj.study.server import PAGES, make_app
 from xrj.study.simulate import Opinion
 from xrj.study.simulate import simulate as simulate_readers
 from xrj.study.tables import as_markdown, as_page, as_text, tables
-from xrj.web.server import secure
-from xrj.web.server import serve as listen
 
 Load = Callable[[], tuple[JustificationModel, JustifySettings]]
 STEPS = ("sample", "serve", "analyse", "link", "simulate")
@@ -116,6 +113,10 @@ def sample(cfg: DictConfig, load: Load, command: str) -> None:
 
 def serve(cfg: DictConfig) -> None:
     """Serve the readers' pages until told to stop; one server a study."""
+    from xrj.study.server import PAGES, make_app  # no other step needs a web server
+    from xrj.web.server import secure
+    from xrj.web.server import serve as listen
+
     study = open_study(_folder(cfg))
     for item in study.info["evidence"]:
         study.evidence(item)

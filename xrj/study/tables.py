@@ -6,9 +6,9 @@ from itertools import combinations
 
 from xrj.measures.statistics import Interval
 from xrj.study.analysis import Analysis, Answered
+from xrj.study.pages import pages
 from xrj.study.questions import PAPER, QUESTIONS
 from xrj.study.statistics import Kappa, Summary
-from xrj.web.server import environment
 
 NONE = "–"
 SUBSET_TITLES = {
@@ -217,5 +217,5 @@ def _cell(text: str) -> str:
 
 def as_page(title: str, notes: Sequence[str], found: Sequence[Table]) -> str:
     """Return tables as a page that needs no other file."""
-    template = environment("xrj.study").get_template("analysis.html.j2")
+    template = pages().get_template("analysis.html.j2")
     return template.render(title=title, notes=notes, tables=found)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+import python_multipart  # noqa: F401  # without it the first upload would fail, not the start
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.datastructures import UploadFile
@@ -23,11 +24,11 @@ from xrj.datamodules.images import UInt8, resize
 from xrj.errors import DataError
 from xrj.justify.justification import JustifySettings, justify_all
 from xrj.justify.output import Rendered, render
-from xrj.justify.page import Calibration
+from xrj.justify.page import Calibration, environment
 from xrj.justify.pictures import data_uri, png
 from xrj.justify.protocol import Justifiable
 from xrj.web.jobs import FullError, Job, Jobs
-from xrj.web.server import SILENT, environment, wants_json
+from xrj.web.server import SILENT, wants_json
 
 FIELD = "xray"
 THUMBNAIL = 256

@@ -1,4 +1,4 @@
-"""The common ground of the pages: templates, headers, checks of host and origin, the server."""
+"""The common ground of the pages: headers, checks of host and origin, errors, the server."""
 
 import base64
 import hashlib
@@ -15,14 +15,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.telemetry import TelemetryConfig
-from jinja2 import ChoiceLoader, Environment, PackageLoader
-from markupsafe import Markup
+from jinja2 import Environment
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xrj.errors import ConfigError
-from xrj.justify import page
+from xrj.justify.page import VIEWER, environment
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HEADERS = {
@@ -61,23 +60,6 @@ MESSAGES = {
 """What to tell people where a route gives no message of its own."""
 
 
-def environment(package: str) -> Environment:
-    """Return the templates of a package, which may extend the report's `base.html.j2`.
-
-    Their style is the report's, then `web.css.j2`, then the package's own, such as `study.css.j2`.
-
-    Args:
-        package: Such as "xrj.study"; its folder `templates` comes before the others'.
-    """
-    packages = dict.fromkeys((package, "xrj.web", "xrj.justify"))
-    pages = page.PAGES.overlay(loader=ChoiceLoader([PackageLoader(name) for name in packages]))
-    own = (f"{name.rpartition('.')[2]}.css.j2" for name in dict.fromkeys(("xrj.web", package)))
-    sheets = [pages.get_template(name).render() for name in own if name in pages.list_templates()]
-    style = Markup("\n").join(map(Markup, [page.PAGES.globals["style"], *sheets]))
-    pages.globals = {**page.PAGES.globals, "style": style}
-    return pages
-
-
 def wants_json(request: Request) -> bool:
     """Return whether a request asks for JSON rather than for a page."""
     return "application/json" in request.headers.get("accept", "")
@@ -86,7 +68,7 @@ def wants_json(request: Request) -> bool:
 def secure(
     app: FastAPI, *, pages: Environment | None = None, hosts: Collection[str] = ()
 ) -> ASGIApp:
-    """Put an app behind its guard: security headers, checks of host and origin, error pages.
+    """Put an app behind its guard: headers, HEAD, checks of host and origin, error pages.
 
     The guard refuses names that do not belong to this server, so that no foreign site can reach
     it by DNS rebinding, and requests that change something but come from another site's page.
@@ -102,7 +84,7 @@ def secure(
         What to serve.
     """
     pages = pages or environment("xrj.web")
-    policy = _policy(str(pages.globals["style"]), page.VIEWER)
+    policy = _policy(str(pages.globals["style"]), VIEWER)
     headers = {**HEADERS, "content-security-policy": policy}
 
     def answer(request: Request, status: int, message: str) -> Response:
@@ -138,11 +120,17 @@ def secure(
             await app(scope, receive, send)
             return
 
+        head = scope["method"] == "HEAD"
+        if head:  # every page answers it as it answers GET, without the body
+            scope = {**scope, "method": "GET"}
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent = MutableHeaders(scope=message)
                 for name, value in headers.items():
                     sent.setdefault(name, value)
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         refused = _refusal(scope["method"], Headers(scope=scope), names)

@@ -1,33 +1,141 @@
 "use strict";
-// Sends each answer as it is given; number keys answer the question in turn. The page works without.
+// Sends each answer as it is given, and keeps it in the browser until the server has stored it; number
+// keys answer the question in turn. The pages work without.
+const RETRY = 3000; // milliseconds
+const PATIENCE = 10000;
 const form = document.querySelector("form.questions");
 const status = document.getElementById("status");
-const questions = [...form.querySelectorAll("fieldset")];
-let sent = Promise.resolve();
+const questions = [...document.querySelectorAll("form.questions fieldset")];
+const here = location.pathname;
+const reader = here.split("/").slice(0, 3).join("/"); // /r/TOKEN
+const waiting = new Map(recalled()); // answers that are not known to be stored, by path and question
+let busy = false;
+let leaving = false;
+let timer;
 
 function say(text, alarm = false) {
   status.textContent = text;
   status.classList.toggle("alarm", alarm);
 }
 
-async function send(name, value) {
-  const body = new URLSearchParams({ seen: form.elements.seen.value, [name]: value });
+function shelf(use) {
   try {
-    const headers = { Accept: "application/json" };
-    const response = await fetch(form.action, { method: "POST", headers, body });
-    const result = await response.json();
-    if (!response.ok) throw new Error(result.error);
-    form.elements.seen.value = result.seen;
-    say(result.notice || "Stored", Boolean(result.notice));
-  } catch (error) {
-    say(`Not stored yet (${error.message}); it is sent again when you continue`, true);
+    return use(localStorage);
+  } catch {
+    return undefined; // forbidden or full: the answers live as long as the page
   }
 }
 
-form.addEventListener("change", (event) => {
-  const { name, value } = event.target;
-  sent = sent.then(() => send(name, value));
+function recalled() {
+  const left = (kept) => Object.entries(kept).filter(([key]) => key.startsWith(`${reader}/`));
+  const entries = shelf(left) || [];
+  return entries.map(([key, text]) => [key, { ...JSON.parse(text), recalled: true }]);
+}
+
+function remember(key, answer) {
+  waiting.set(key, answer);
+  shelf((kept) => kept.setItem(key, JSON.stringify(answer)));
+}
+
+function forget(key) {
+  waiting.delete(key);
+  shelf((kept) => kept.removeItem(key));
+}
+
+function named(key) {
+  const [path, name] = key.split(" ");
+  const question = name === "remark" ? "remark" : `question ${name.slice(1)}`;
+  return path === here ? question : `X-ray ${path.split("/").pop()}, ${question}`;
+}
+
+async function post(path, fields) {
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { Accept: "application/json" },
+    body: new URLSearchParams(fields),
+    signal: AbortSignal.timeout(PATIENCE),
+  }).catch(() => null);
+  const result = await response?.json().catch(() => null);
+  if (result && response.status < 500) return result;
+  throw new Error(result?.error || "the server cannot be reached");
+}
+
+async function send(key, answer) {
+  const [path, name] = key.split(" ");
+  const seen = answer.recalled ? answer.seen : form.elements.seen.value;
+  const result = await post(path, { seen, [name]: answer.value });
+  if (result.error) {
+    answer.refused = result.error;
+    return "";
+  }
+  if (waiting.get(key) === answer) forget(key);
+  if (path === here) form.elements.seen.value = result.seen;
+  return result.notice;
+}
+
+async function store() {
+  if (busy) return;
+  busy = true;
+  clearTimeout(timer);
+  let notice = "";
+  let trouble = "";
+  try {
+    let next;
+    while ((next = [...waiting].find(([, answer]) => !answer.refused))) {
+      notice = (await send(...next)) || notice;
+    }
+    if (leaving) await post(here, { seen: form.elements.seen.value }); // is there a next page?
+  } catch (error) {
+    trouble = error.message;
+    timer = setTimeout(store, RETRY);
+  }
+  busy = false;
+  tell(notice, trouble);
+}
+
+function tell(notice, trouble) {
+  const lacking = [...waiting.keys()].map(named).join(", ");
+  const refused = [...waiting.values()].map((answer) => answer.refused).find(Boolean);
+  if (trouble) {
+    const what = lacking ? `Not stored yet: ${lacking}` : "The next page cannot be had yet";
+    say(`${what} (${trouble}). Tried again by itself; keep this page open`, true);
+    return;
+  }
+  const left = leaving && !refused && !notice;
+  leaving = false;
+  if (refused) say(`Not stored: ${lacking} (${refused})`, true);
+  else say(notice || "Stored", Boolean(notice));
+  if (left) form.submit();
+  else if (!form && !refused) location.reload();
+}
+
+if (form) prepare();
+if (waiting.size) {
+  say("Storing");
+  store();
+}
+addEventListener("beforeunload", (event) => {
+  if (waiting.size) event.preventDefault();
 });
+
+function prepare() {
+  for (const [key, { value }] of waiting) {
+    const [path, name] = key.split(" ");
+    if (path === here) form.elements[name].value = value;
+  }
+  form.addEventListener("change", ({ target }) => {
+    remember(`${here} ${target.name}`, { value: target.value, seen: form.elements.seen.value });
+    say("Storing");
+    store();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    leaving = true;
+    store();
+  });
+  document.addEventListener("keydown", press);
+  document.querySelector(".keys").hidden = false;
+}
 
 function active() {
   const focused = document.activeElement.closest("fieldset");
@@ -43,7 +151,7 @@ function move(question) {
   target.focus();
 }
 
-document.addEventListener("keydown", (event) => {
+function press(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("textarea")) return;
   const question = active();
   const choice = /^\d$/.test(event.key) && question.querySelector(`input[value="${event.key}"]`);
@@ -58,6 +166,4 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   event.preventDefault();
-});
-
-document.querySelector(".keys").hidden = false;
+}

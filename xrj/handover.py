@@ -32,6 +32,7 @@ SHAPING: Mapping[str, tuple[str, ...]] = {
     "classifier": (),
     "embedding_gan1": (*_R, "small"),
     "captioner": (),
+    "segmenter": (),
 }
 """The shared sizes that each stage's nets depend on."""
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import albumentations
+import cv2
 import numpy as np
 from albumentations.augmentations.crops.transforms import CropSizeError
 
@@ -35,7 +36,9 @@ class Augmentation:
 
     def __init__(self, transforms: Sequence[Mapping[str, Any]], size: int, resolution: int) -> None:
         crop = albumentations.RandomCrop(resolution, resolution)
-        self.compose = albumentations.Compose([*map(_build, transforms), crop])
+        self.compose = albumentations.Compose(
+            [*map(_build, transforms), crop], mask_interpolation=cv2.INTER_LINEAR
+        )
         try:
             self(np.zeros((size, size), np.uint8), seed=0)
         except (ValueError, CropSizeError) as error:
@@ -51,8 +54,25 @@ class Augmentation:
         Returns:
             (resolution, resolution), 0 to 255.
         """
+        return self._drawn(seed, image=image)["image"]
+
+    def with_masks(self, image: UInt8, masks: UInt8, seed: int) -> tuple[UInt8, UInt8]:
+        """Return an augmented image and its masks, moved alike.
+
+        Args:
+            image: (size, size), 0 to 255.
+            masks: (size, size, P), 0 to 255.
+            seed: As for an image alone.
+
+        Returns:
+            (resolution, resolution) and (resolution, resolution, P).
+        """
+        drawn = self._drawn(seed, image=image, mask=masks)
+        return drawn["image"], drawn["mask"]
+
+    def _drawn(self, seed: int, **pictures: UInt8) -> dict[str, UInt8]:
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        result: UInt8 = self.compose(image=image)["image"]
+        result: dict[str, UInt8] = self.compose(**pictures)
         return result
 
 

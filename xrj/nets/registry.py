@@ -9,6 +9,7 @@ from xrj.nets.captioner import ConvolutionalCaptioner
 from xrj.nets.image import Discriminator, GeneratorStage1, GeneratorStage2
 from xrj.nets.inverse import InverseMapping
 from xrj.nets.noise import NoiseEncoder
+from xrj.nets.segmenter import Segmenter
 from xrj.nets.text import CodeCritic, CodeGenerator, TextDecoder, TextEncoder
 from xrj.nets.zoo import Classifier
 
@@ -26,6 +27,7 @@ NETS: Mapping[str, type[nn.Module]] = {
         InverseMapping,
         Classifier,
         ConvolutionalCaptioner,
+        Segmenter,
     )
 }
 

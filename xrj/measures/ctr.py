@@ -46,6 +46,8 @@ AGREEMENT = 0.02
 """Largest deviation of the ratio between the readings."""
 STRAY = 0.1
 """Largest share of a further component in the area of the smallest one that is expected."""
+CLEAR = 0.5
+"""Least contrast of heart and lungs; a net imagines a chest in noise, too."""
 LEAST_LUNG = 0.15
 """Smallest share of all lung on either side of the heart."""
 POSSIBLE = (0.25, 0.9)
@@ -99,9 +101,11 @@ def measure_chest(pictures: Sequence[UInt8], net: Segmenter | None = None) -> li
     found: list[Chest] = []
     for start in range(0, len(pictures), PART):
         part = pictures[start : start + PART]
-        readings = _read(net, np.stack([resize(one, net.size) for one in part]))
+        seen = np.stack([resize(one, net.size) for one in part])
+        readings = _read(net, seen)
         found += [
-            _chest((one.shape[0], one.shape[1]), readings[:, row]) for row, one in enumerate(part)
+            _chest((one.shape[0], one.shape[1]), seen[row], readings[:, row])
+            for row, one in enumerate(part)
         ]
     return found
 
@@ -154,8 +158,8 @@ def _ratio(heart: Width | None, thorax: Width | None) -> float | None:
     return heart.length / thorax.length if heart and thorax else None
 
 
-def _chest(shape: tuple[int, int], readings: Plane) -> Chest:
-    """Measure one picture from the masks of its readings, (readings, 2, R, R)."""
+def _chest(shape: tuple[int, int], seen: UInt8, readings: Plane) -> Chest:
+    """Measure one picture from what was seen, (R, R), and read, (readings, 2, R, R)."""
     heart, hearts = components(readings[:, 0].mean(axis=0), 1)
     lungs, sides = components(readings[:, 1].mean(axis=0), 2)
     widths = width_of(heart), width_of(lungs)
@@ -167,6 +171,7 @@ def _chest(shape: tuple[int, int], readings: Plane) -> Chest:
         and _apart(sides, 2)
         and POSSIBLE[0] < ratio < POSSIBLE[1]
         and _in_place(heart, lungs)
+        and _contrast(seen, heart, lungs) > CLEAR
         and _agree(readings, ratio)
     )
     return Chest(shape, heart, lungs, *widths, confident=confident)
@@ -184,6 +189,12 @@ def _in_place(heart: Plane, lungs: Plane) -> bool:
     middle = int(heart.sum(axis=0).argmax())
     shares = [part.sum() / max(beside.sum(), 1e-6) for part in (beside[:middle], beside[middle:])]
     return not any(edges) and min(shares) > LEAST_LUNG
+
+
+def _contrast(seen: UInt8, heart: Plane, lungs: Plane) -> float:
+    """How far heart and lungs differ in brightness, in standard deviations of the picture."""
+    inside, beside = (float(seen[mask > 0.5].mean()) for mask in (heart, lungs))
+    return abs(inside - beside) / max(float(seen.std()), 1.0)
 
 
 def _agree(readings: Plane, ratio: float) -> bool:

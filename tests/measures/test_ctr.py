@@ -19,10 +19,11 @@ from xrj.datamodules.phantom_study import draw_masks, draw_study
 from xrj.errors import DataError
 from xrj.measures.ctr import (
     WEIGHTS,
+    errors_of,
     load_segmenter,
     main,
     measure_chest,
-    measure_errors,
+    measure_rows,
 )
 from xrj.measures.masks import dice
 from xrj.nets.segmenter import Segmenter
@@ -35,14 +36,13 @@ class Painted(torch.nn.Module):
 
     size = 128
 
-    def __init__(self, heart, lungs, *, moved=0):
+    def __init__(self, heart, lungs):
         super().__init__()
-        self.masks, self.moved, self.calls = np.stack([heart, lungs]), moved, 0
+        self.masks, self.calls = np.stack([heart, lungs]), 0
 
     def forward(self, images):
         self.calls += 1
-        masks = np.roll(self.masks, self.moved * (self.calls == 4), axis=-1)
-        logits = torch.logit(torch.from_numpy(masks).float().clamp(0.001, 0.999))
+        logits = torch.logit(torch.from_numpy(self.masks).float().clamp(0.001, 0.999))
         return logits.expand(len(images), -1, -1, -1)
 
 
@@ -51,13 +51,13 @@ LUNGS = box(20, 48, 20, 100) + box(81, 120.5, 20, 100)
 PICTURE = cv2.resize((255 * HEART).astype(np.uint8), (300, 200))
 
 
-def chest_of(heart, lungs, **changes):
-    (chest,) = measure_chest([PICTURE], Painted(heart, lungs, **changes))
+def chest_of(heart, lungs):
+    (chest,) = measure_chest([PICTURE], Painted(heart, lungs))
     return chest
 
 
 def without_moves(monkeypatch):
-    monkeypatch.setattr("xrj.measures.ctr.SHIFTS", ((0, 0),) * 3)
+    monkeypatch.setattr("xrj.measures.ctr.READINGS", ((0, 0, 1.0),) * 4)
 
 
 def test_painted_masks_have_their_widths(monkeypatch):
@@ -96,12 +96,11 @@ def test_where_one_heart_between_two_whole_lungs_is_not_seen_nothing_is_claimed(
 
 def test_readings_that_disagree_are_not_confident(monkeypatch):
     without_moves(monkeypatch)
-    assert chest_of(HEART, LUNGS, moved=0).confident
     wider = Painted(HEART, LUNGS)
     plain = wider.forward
 
     def at_other_brightness(images):
-        if wider.calls == 4:
+        if wider.calls == 3:
             wider.masks = np.stack([box(50, 105.0, 60, 100), LUNGS])
         return plain(images)
 
@@ -237,7 +236,8 @@ def test_the_figures_are_those_of_hand_counted_ratios(tmp_path, monkeypatch):
     rows = [{"image": f"{n}.png", "ctr": c, "heart": "m.png"} for n, c in (("a", 0.4), ("b", 0.5))]
     pd.DataFrame(rows).to_csv(tmp_path / "data.csv", index=False)
     true = 50.5 / 100.5
-    found = measure_errors(read_masks(tmp_path / "data.csv", ("ctr",)), Painted(HEART, LUNGS))
+    rows = read_masks(tmp_path / "data.csv", ("ctr",))
+    found = errors_of(measure_rows(rows, Painted(HEART, LUNGS)))
     assert (found.n, found.measured, found.confident) == (2, 1, 1)
     assert found.error == found.confident_error == pytest.approx(true - 0.45, abs=1e-3)
     assert found.bias == pytest.approx(true - 0.45, abs=1e-3)
@@ -298,7 +298,7 @@ def test_real_xrays_with_known_ratios(shared_data):
     table = shared_data / "ctr_cxr/ctr.csv"
     if not table.is_file():
         pytest.skip(f"{table} is not there")
-    found = measure_errors(read_masks(table, ("ctr",)))
+    found = errors_of(measure_rows(read_masks(table, ("ctr",))))
     assert found.n == 259
     assert found.error <= 0.012
     assert found.confident >= 0.9

@@ -20,7 +20,7 @@ from xrj.datamodules.phantom import MASK_TABLE, write_phantom
 from xrj.datamodules.records import Counts
 from xrj.datamodules.sampler import EpochBatchSampler, EpochLoader, Item
 from xrj.datamodules.splits import Split as Patients
-from xrj.datamodules.splits import given_split, make_splits
+from xrj.datamodules.splits import given_split, make_splits, read_split_file
 from xrj.datamodules.table import IMAGE_COLUMNS, TEXT_COLUMNS, Table
 from xrj.datamodules.transforms import Augmentation
 from xrj.datamodules.vocabulary import Vocabulary
@@ -128,11 +128,17 @@ class MaskDataModule(IUXRayDataModule):
                 f"{self.path}: {len(rows) - len(with_split):,} rows have no split while others "
                 "have; fill the column or leave it out"
             )
-        split = (
-            given_split([(row.patient_id, row.split) for row in rows], self.path)
-            if with_split
-            else self._split(rows, self.split["fractions"])
-        )
+        if self.split["file"]:
+            split = read_split_file(Path(self.split["file"]))
+            if absent := sorted({row.patient_id for row in rows} - set(split.patients)):
+                raise DataError(
+                    f"{self.split['file']}: {len(absent):,} patients of the data are not in it, "
+                    f"such as '{absent[0]}'; add them or leave data.split.file out"
+                )
+        elif with_split:
+            split = given_split([(row.patient_id, row.split) for row in rows], self.path)
+        else:
+            split = self._split(rows, self.split["fractions"])
         if not self.phantoms:
             return rows, split
         drawn = [

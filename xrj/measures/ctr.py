@@ -11,7 +11,7 @@ the heart over the widest extent of both lungs.
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -37,10 +37,8 @@ WEIGHTS = Path(__file__).parent / "resources" / "segmenter.safetensors"
 """The trained net that comes with the package."""
 PART = 16
 """Pictures that are measured at once."""
-SHIFTS = ((0, 0), (4, 3), (-4, -3))
-"""Columns and rows, of the net's resolution, by which a picture is moved for each reading."""
-GAMMAS = (0.7, 1.4)
-"""Exponents of the further readings, unmoved."""
+READINGS = ((0, 0, 1.0), (4, 3, 0.7), (-4, -3, 1.4))
+"""Of each reading: columns and rows that the picture is moved by, exponent of its brightness."""
 # What a confident measurement needs.
 AGREEMENT = 0.02
 """Largest deviation of the ratio between the readings."""
@@ -139,8 +137,10 @@ def load_segmenter(path: Path) -> Segmenter:
 def _read(net: Segmenter, pictures: UInt8) -> Plane:
     """Return the masks of all readings, (readings, B, 2, R, R), of pictures (B, R, R)."""
     images = to_tensor(pictures)
-    readings = [_shift(net(_shift(images, x, y)).sigmoid(), -x, -y) for x, y in SHIFTS]
-    readings += [net(((images + 1) / 2) ** gamma * 2 - 1).sigmoid() for gamma in GAMMAS]
+    readings = []
+    for columns, rows, gamma in READINGS:
+        given = _shift((images + 1) / 2, columns, rows) ** gamma * 2 - 1
+        readings.append(_shift(net(given).sigmoid(), -columns, -rows))
     return torch.stack(readings).numpy()
 
 
@@ -235,7 +235,24 @@ class Errors:
     lungs: float | None
 
 
-def measure_errors(rows: Sequence[MaskRow], net: Segmenter | None = None) -> Errors:
+@dataclass(frozen=True)
+class Found:
+    """What is known and what is found of one X-ray.
+
+    Attributes:
+        true: The ratio.
+        ctr: As measured; not a number where it cannot be.
+        confident: As in `Chest`.
+        overlaps: Dice of each part that has a mask.
+    """
+
+    true: float
+    ctr: float
+    confident: bool
+    overlaps: Mapping[str, float]
+
+
+def measure_rows(rows: Sequence[MaskRow], net: Segmenter | None = None) -> list[Found]:
     """Measure X-rays whose ratio is known.
 
     Args:
@@ -245,21 +262,33 @@ def measure_errors(rows: Sequence[MaskRow], net: Segmenter | None = None) -> Err
     Raises:
         DataError: A picture or mask cannot be read.
     """
-    ratios: list[tuple[float, float, bool]] = []
-    overlaps: dict[str, list[float]] = {part: [] for part in MASKS}
+    found = []
     for start in range(0, len(rows), PART):
         part = rows[start : start + PART]
         pictures = [read_image(row.path) for row in part]
         for row, picture, chest in zip(part, pictures, measure_chest(pictures, net), strict=True):
-            ratios.append((row.ctr or math.nan, chest.ctr or math.nan, chest.confident))
-            for name, path in row.masks.items():
-                mask = read_mask(path, name, picture) / np.float32(255)
-                overlaps[name].append(dice(chest.sized(getattr(chest, name)), mask))
-    true, found, sure = (np.array(column) for column in zip(*ratios, strict=True))
+            overlaps = {
+                name: dice(
+                    chest.sized(getattr(chest, name)),
+                    read_mask(path, name, picture) / np.float32(255),
+                )
+                for name, path in row.masks.items()
+            }
+            found.append(
+                Found(row.ctr or math.nan, chest.ctr or math.nan, chest.confident, overlaps)
+            )
+    return found
+
+
+def errors_of(measured: Sequence[Found]) -> Errors:
+    """Return how far measurements, at least one, are from what is known."""
+    true, found, sure = (
+        np.array([getattr(one, name) for one in measured]) for name in ("true", "ctr", "confident")
+    )
     known = ~np.isnan(found)
     gap = (found - true)[known]
     return Errors(
-        n=len(rows),
+        n=len(measured),
         measured=float(known.mean()),
         error=_mean(np.abs(gap)),
         bias=_mean(gap),
@@ -269,7 +298,10 @@ def measure_errors(rows: Sequence[MaskRow], net: Segmenter | None = None) -> Err
         p95=float(np.quantile(np.abs(gap), 0.95)) if len(gap) else None,
         confident=float(sure.mean()),
         confident_error=_mean(np.abs(found - true)[sure]),
-        **{name: _mean(np.array(values)) for name, values in overlaps.items()},
+        **{
+            name: _mean(np.array([one.overlaps[name] for one in measured if name in one.overlaps]))
+            for name in MASKS
+        },
     )
 
 
@@ -310,7 +342,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     rows = read_masks(options.csv, ("ctr",))
-    errors = asdict(measure_errors(rows, load_segmenter(options.weights)))
+    errors = asdict(errors_of(measure_rows(rows, load_segmenter(options.weights))))
     if options.json:
         print(json.dumps(errors))
         return

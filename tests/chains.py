@@ -18,7 +18,10 @@ SIZES = [
     "data.phantom={reports: 40, seed: 3, size: 96, cardiomegaly: 0.45, other: 0.1}",
     "data.captions.min_count=2",
     "data.split.fractions=[0.5, 0.2, 0.3]",
-    *(f"{stage}.width=2" for stage in ("gan1", "gan2", "inverse", "classifier", "captioner")),
+    *(
+        f"{stage}.width=2"
+        for stage in ("gan1", "gan2", "inverse", "classifier", "captioner", "segmenter")
+    ),
     "arae.hidden=8",
     "arae.latent_noise=4",
     "captioner.resolution=64",

@@ -66,7 +66,8 @@ def test_the_larger_phantom_keeps_all_of_the_demo_but_its_length():
     demo, large = compose_train("experiment=demo"), compose_train("experiment=[demo,large]")
     assert large.data.phantom.reports == 4 * demo.data.phantom.reports
     assert (large.gan1.width, large.gan1.locality) == (demo.gan1.width, demo.gan1.locality)
-    steps = {stage: 4 * large[stage].max_epochs / demo[stage].max_epochs for stage in STAGES}
+    chain = [stage for stage in STAGES if stage != "segmenter"]
+    steps = {stage: 4 * large[stage].max_epochs / demo[stage].max_epochs for stage in chain}
     assert all(1 <= times <= 1.5 for times in steps.values()), steps
     assert compose_train("experiment=[paper,demo,large]").gan1.anchor == 0
 

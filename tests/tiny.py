@@ -26,6 +26,8 @@ TINY = [
     "captioner.width=4",
     "captioner.resolution=64",
     "classifier.resolution=32",
+    "segmenter.width=2",
+    "segmenter.resolution=32",
     *(f"{stage}.batch_size=8" for stage in STAGES),
     *(f"{stage}.max_epochs={EPOCHS}" for stage in STAGES),
 ]

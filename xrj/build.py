@@ -11,6 +11,7 @@ from torch import nn
 from xrj.config import CodeScale, plain
 from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.datamodules.images import to_tensor
+from xrj.datamodules.mask_data import MaskDataModule
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.errors import ConfigError
 from xrj.handover import StageExport, check_fit
@@ -22,6 +23,7 @@ from xrj.modules.embedding_gan1 import EmbeddingGan1Module
 from xrj.modules.gan1 import Gan1Module
 from xrj.modules.gan2 import Gan2Module
 from xrj.modules.inverse import InverseModule
+from xrj.modules.segmenter import SegmenterModule
 from xrj.nets.captioner import ConvolutionalCaptioner
 from xrj.nets.familiarity import Familiarity
 from xrj.nets.noise import NoiseEncoder
@@ -57,18 +59,21 @@ def build_data(cfg: DictConfig) -> IUXRayDataModule:
         "data.augmentations": data["augmentations"],
         f"{cfg.stage}.augmentations": own,
     }
-    return IUXRayDataModule(
-        **data,
-        small=dims.small,
-        large=dims.large,
-        content="captions" if cfg.stage == "arae" else "images",
-        resolution=resolution,
-        batch_size=settings.batch_size,
-        seed=cfg.seed,
-        balance_labels=cfg.stage in ("gan1", "gan2", "embedding_gan1") and settings.balance_labels,
-        telling=settings.telling if cfg.stage == "inverse" else 0.0,
-        recombine=cfg.arae.recombine,
-    )
+    data |= {
+        "small": dims.small,
+        "large": dims.large,
+        "content": "captions" if cfg.stage == "arae" else "images",
+        "resolution": resolution,
+        "batch_size": settings.batch_size,
+        "seed": cfg.seed,
+        "balance_labels": cfg.stage in ("gan1", "gan2", "embedding_gan1")
+        and settings.balance_labels,
+        "telling": settings.telling if cfg.stage == "inverse" else 0.0,
+        "recombine": cfg.arae.recombine,
+    }
+    if cfg.stage == "segmenter":
+        return MaskDataModule(phantoms=settings.phantoms, **data)
+    return IUXRayDataModule(**data)
 
 
 def build_evaluation_data(
@@ -362,6 +367,13 @@ def _build_captioner(
     )
 
 
+def _build_segmenter(
+    _cfg: DictConfig, settings: dict[str, Any], _data: IUXRayDataModule, _parents: Exports
+) -> StageModule:
+    net = build_net({"net": "Segmenter", **_pick(settings, "width resolution")})
+    return SegmenterModule(segmenter=net, **_pick(settings, "rate decay average"))
+
+
 _BUILDERS = {
     "arae": _build_arae,
     "gan1": _build_gan1,
@@ -370,6 +382,7 @@ _BUILDERS = {
     "classifier": _build_classifier,
     "embedding_gan1": _build_embedding_gan1,
     "captioner": _build_captioner,
+    "segmenter": _build_segmenter,
 }
 
 

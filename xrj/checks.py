@@ -82,7 +82,8 @@ _LEAST_OF_STAGE: Mapping[str, float] = {
     **dict.fromkeys(
         ("rate", "adversarial_rate", "against_rate", "vision_rate", "vision_from", "decay"), 0
     ),
-    **dict.fromkeys((*_SHARES, "residual_blocks", "augment", "teaching"), 0),
+    **dict.fromkeys((*_SHARES, "residual_blocks", "augment", "teaching", "phantoms"), 0),
+    "resolution": 16,
 }
 _MOST_OF_STAGE: Mapping[str, float] = dict.fromkeys(_SHARES, 1)
 
@@ -147,6 +148,10 @@ def check(cfg: DictConfig) -> None:
         _check_zoo("classifier", cfg.classifier, net, ARCHITECTURES[net])
     if cfg.stage == "captioner":
         _check_zoo("captioner", cfg.captioner, "vgg16", VGG16)
+    if cfg.stage == "segmenter" and cfg.segmenter.resolution % 16:
+        raise ConfigError(
+            f"segmenter.resolution={cfg.segmenter.resolution}: must be a multiple of 16"
+        )
     if cfg.stage in ("inverse", "classifier", "captioner") and len(cfg.data.labels) < 2:
         raise ConfigError("data.labels: a diagnosis needs at least two labels; add one")
     if cfg.trainer.precision not in PRECISIONS:

@@ -19,6 +19,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "classifier": (),
     "embedding_gan1": (),
     "captioner": (),
+    "segmenter": (),
 }
 """Each stage and the stages whose exports it needs."""
 
@@ -208,6 +209,21 @@ class CaptionerConfig:
 
 
 @dataclass
+class SegmenterConfig:
+    """Stage `segmenter`; see `SegmenterModule` and its net in `xrj.nets.segmenter`."""
+
+    batch_size: int = MISSING
+    max_epochs: int = MISSING
+    width: int = MISSING
+    resolution: int = MISSING
+    phantoms: int = MISSING
+    rate: float = MISSING
+    decay: float = MISSING
+    average: float = MISSING
+    augmentations: list[dict[str, Any]] = MISSING
+
+
+@dataclass
 class PhantomConfig:
     """What the phantom is made of; see `phantom.write_phantom`."""
 
@@ -318,6 +334,7 @@ class TrainConfig:
     classifier: ClassifierConfig = MISSING
     embedding_gan1: Gan1Config = MISSING
     captioner: CaptionerConfig = MISSING
+    segmenter: SegmenterConfig = MISSING
     trainer: TrainerConfig = MISSING
     logger: LoggerConfig = MISSING
 

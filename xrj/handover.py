@@ -33,6 +33,7 @@ SHAPING: Mapping[str, tuple[str, ...]] = {
     "classifier": (),
     "embedding_gan1": (*_R, "small"),
     "captioner": (),
+    "segmenter": (),
 }
 """The shared sizes that each stage's nets depend on."""
 

@@ -144,3 +144,18 @@ def similarity(a: Tensor, b: Tensor) -> Tensor:
     the weights of eq. 5 are explicit, so a sum is the mean with the number of elements as weight.
     """
     return (a - b).square().flatten(1).mean(dim=1)
+
+
+def overlap_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return cross-entropy plus one less Dice for masks, a mean over pictures and parts.
+
+    Milletari et al. 2016: Dice weighs a small part as much as a large one.
+
+    Args:
+        logits: (B, P, H, W).
+        masks: Share of each pixel that the part fills, (B, P, H, W) in [0, 1].
+    """
+    shares = logits.sigmoid()
+    both, either = (shares * masks).sum(dim=(2, 3)), (shares + masks).sum(dim=(2, 3))
+    dice = (2 * both + 1) / (either + 1)
+    return F.binary_cross_entropy_with_logits(logits, masks) + 1 - dice.mean()

@@ -220,8 +220,10 @@ def _check_siblings(cfg: DictConfig, chain: Path, data: IUXRayDataModule) -> Non
     Raises:
         HandoverError: It is of another split or vocabulary.
     """
+    if cfg.stage == "segmenter":
+        return  # learns from data of its own and takes no part in a chain
     for stage in STAGES:
-        if not (chain / stage / "export" / "stage.json").is_file():
+        if stage == "segmenter" or not (chain / stage / "export" / "stage.json").is_file():
             continue
         info = load_export(chain / stage, stage).info
         if (info["split"], info["vocabulary"]["hash"]) != (data.split_hash, data.vocabulary.hash):

@@ -8,6 +8,7 @@ import torch
 
 from tests.chains import heart_lexicon, mapping_settings
 from tests.evaluate.test_rivals import CODES, LABELS
+from tests.justify.handmade import ctr_change
 from tests.justify.toy import Toy, picture
 from xrj.datamodules.images import resize, to_tensor
 from xrj.evaluate.axis_table import axis_table
@@ -18,7 +19,7 @@ from xrj.evaluate.methods import Xrays
 from xrj.evaluate.realism_table import REAL, RECONSTRUCTIONS, realism_table
 from xrj.evaluate.results import ResultTable
 from xrj.evaluate.validity_table import change_table, validity_table
-from xrj.justify.change import CtrChange
+from xrj.justify.change import HeartChange
 from xrj.justify.evidence import EvidenceSettings
 from xrj.justify.justification import JustifySettings
 from xrj.justify.on_xray import BlendSettings
@@ -131,11 +132,13 @@ def test_the_true_counterfactual_has_the_label_and_no_cost(tables):
 def test_ratios_are_compared_with_the_true_counterfactuals_own(monkeypatch):
     """Brightness stands for the ratio: what is in these pictures is no heart."""
 
-    def brightness(original, before, after, _direction):
-        shades = (float(one.mean()) / 255 for one in (original, before, after))
-        return CtrChange(*shades, confident=True, towards=True), 0.5
+    def brightness(*pictures_and_directions):
+        return [
+            HeartChange(ctr_change(*(float(one.mean()) / 255 for one in pictures), direction), 0.5)
+            for *pictures, direction in zip(*pictures_and_directions, strict=True)
+        ]
 
-    monkeypatch.setattr("xrj.evaluate.validity_table.weigh_heart", brightness)
+    monkeypatch.setattr("xrj.evaluate.validity_table.weigh_hearts", brightness)
     torch.manual_seed(0)
     bench = bench_of(Classifier("resnet18", 3, 4, 64).eval())
     table, true = change_table(bench), bench.methods[TRUE].after

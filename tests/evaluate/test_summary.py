@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.chains import CONF
-from tests.justify.handmade import made, made_evidence, made_mapping, vote
+from tests.justify.handmade import ctr_change, made, made_evidence, made_mapping, vote
 from xrj.evaluate.counterfactuals import (
     summarise_change,
     summarise_ctr,
@@ -24,7 +24,7 @@ from xrj.evaluate.figure import Figure
 from xrj.evaluate.readings import Readings, balanced_rows
 from xrj.evaluate.summary import measure_meter, read_calibration, summarise, summarise_captions
 from xrj.evaluate.table import as_text, measures
-from xrj.justify.evidence import CtrChange, Distance
+from xrj.justify.evidence import Distance
 from xrj.measures import captions as caption_measures
 from xrj.measures.agreement import Lexicon
 
@@ -59,8 +59,8 @@ def mapped(**changes):
     return made(mapping=made_mapping(**changes))
 
 
-def moved(before, after, *, towards, confident=True):
-    return made(evidence=made_evidence(ctr=CtrChange(0.45, before, after, confident, towards)))
+def moved(before, after, direction):
+    return made(evidence=made_evidence(ctr=ctr_change(0.45, before, after, direction)))
 
 
 def summary_of(readings, justifications, lexicon, tmp_path):
@@ -193,25 +193,24 @@ def test_distances_and_change_are_means():
 
 
 def test_ctr_moves_as_the_alternative_says():
-    both = [moved(0.44, 0.6, towards=True), moved(0.6, 0.5, towards=True)]
+    both = [moved(0.44, 0.6, 1), moved(0.6, 0.5, -1)]
     right = summarise_ctr(both, None)
     assert (right.towards.value, right.towards.n) == (1, 2)
     assert right.change.value == pytest.approx(0.13)
-    wrong = summarise_ctr([moved(0.44, 0.6, towards=False)], None)
+    wrong = summarise_ctr([moved(0.44, 0.6, -1)], None)
     assert wrong.towards.value == 0
     assert wrong.change.value == pytest.approx(-0.16)
 
 
 def test_pictures_that_cannot_be_measured_do_not_count_as_measured():
-    found = summarise_ctr(
-        [moved(0.4, 0.5, towards=True), moved(0.4, 0.3, towards=False, confident=False)], None
-    )
+    found = summarise_ctr([moved(0.4, 0.5, 1), moved(0.4, None, 1), moved(None, 0.5, -1)], None)
     assert (found.towards.value, found.towards.n) == (1, 1)
-    assert (found.towards_any.value, found.towards_any.n) == (0.5, 2)
+    assert found.change.value == pytest.approx(0.1)
+    assert (found.measured.value, found.measured.n) == (pytest.approx(1 / 3), 3)
 
 
 def test_ctr_is_left_out_where_it_means_nothing():
-    assert summarise_ctr([moved(0.4, 0.5, towards=None)], None) is None
+    assert summarise_ctr([moved(0.4, 0.5, None)], None) is None
     assert summarise_ctr([made(evidence=made_evidence(ctr=None))], None) is None
 
 

@@ -8,6 +8,7 @@ import torch
 
 from tests.evaluate.test_counterfactual_tables import as_of, bench_of, value
 from tests.evaluate.test_rivals import CODES
+from tests.justify.handmade import ctr_change
 from tests.justify.toy import Toy
 from xrj.evaluate.axis_table import axis_table
 from xrj.evaluate.bench import NEAREST, OURS, PIXELS, RANDOM, SHIFT
@@ -15,7 +16,7 @@ from xrj.evaluate.cycles_table import cycles_table
 from xrj.evaluate.features import Features
 from xrj.evaluate.methods import Counterfactuals
 from xrj.evaluate.validity_table import change_table, validity_table
-from xrj.justify.change import CtrChange
+from xrj.justify.change import HeartChange
 
 
 def holding(bench, **made):
@@ -85,19 +86,19 @@ def test_searches_alone_count_their_starts():
 def test_hearts_are_counted_by_hand(monkeypatch):
     """To the left hearts grow, to the right they shrink, and upwards nothing is asked of them."""
     weighed = [
-        (CtrChange(0.3, 0.40, 0.50, confident=True, towards=True), 0.9),
-        (CtrChange(0.3, 0.50, 0.46, confident=True, towards=True), 0.7),
-        (CtrChange(0.3, 0.50, 0.48, confident=True, towards=False), 0.8),
-        (CtrChange(0.3, 0.40, 0.60, confident=True, towards=None), 0.6),
-        (CtrChange(0.3, 0.60, 0.10, confident=False, towards=True), None),
+        HeartChange(ctr_change(0.3, 0.40, 0.50, 1), 0.9),
+        HeartChange(ctr_change(0.3, 0.50, 0.46, -1), 0.7),
+        HeartChange(ctr_change(0.3, 0.50, 0.48, 1), 0.8),
+        HeartChange(ctr_change(0.3, 0.40, 0.60, None), 0.6),
+        HeartChange(ctr_change(0.3, 0.60, None, -1), None),
     ]
-    asked, answers = [], iter(weighed)
+    asked = []
 
-    def weigh(_original, _before, _after, direction):
-        asked.append(direction)
-        return next(answers)
+    def weigh(_originals, _before, _after, directions):
+        asked.extend(directions)
+        return weighed
 
-    monkeypatch.setattr("xrj.evaluate.validity_table.weigh_heart", weigh)
+    monkeypatch.setattr("xrj.evaluate.validity_table.weigh_hearts", weigh)
     usual = {"left": (0.45, 0.55), "right": (0.30, 0.45), "upper": (0, 1)}
     bench = dataclasses.replace(bench_of(None), rows=range(5), usual_ctr=usual)
     large = bench.xrays.large

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from xrj.datamodules.images import Frame, resize
+from xrj.justify.change import Ruler
 from xrj.justify.evidence import CtrChange, Distance, Evidence, Vote
 from xrj.justify.justification import Justification, Reading, Step
 from xrj.justify.mapping import TERMS, MappingResult
@@ -15,6 +16,7 @@ from xrj.justify.protocol import SaliencyMap
 from xrj.justify.refinement import Refinement
 from xrj.justify.saliency import METHODS
 from xrj.justify.words import Words
+from xrj.measures.masks import Width
 
 LABELS = ("normal", "cardiomegaly")
 SMALL, LARGE = 32, 96
@@ -70,6 +72,16 @@ def vote(share, expected):
     return Vote(label, found, label == expected)
 
 
+def ctr_change(original, before, after, direction):
+    """Return a change of the ratio; None stands for a picture that is not measured."""
+
+    def ruler(ctr):
+        half = ctr and 0.4 * ctr
+        return ctr and Ruler(Width(0.5 - half, 0.5 + half, 0.6), Width(0.1, 0.9, 0.65))
+
+    return CtrChange(*map(ruler, (original, before, after)), direction)
+
+
 def made_evidence(**changes):
     """Return evidence that passes every check, with some of it changed."""
     evidence = {
@@ -85,7 +97,7 @@ def made_evidence(**changes):
         "noise_distance": 2.3,
         "heart_share": 0.84,
         "changed_share": 0.07,
-        "ctr": CtrChange(0.46, 0.45, 0.57, True, True),
+        "ctr": ctr_change(0.46, 0.45, 0.57, 1),
         "words": Words("agrees", "agrees", repeated=False),
         "unexplained": 0.11,
         "allowed": 0.25,

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.justify.handmade import Named, made, made_evidence, made_mapping, vote
+from tests.justify.handmade import Named, ctr_change, made, made_evidence, made_mapping, vote
 from xrj.justify.checklist import checklist
-from xrj.justify.evidence import CtrChange
 from xrj.justify.output import render
 from xrj.justify.words import Words
 
@@ -44,7 +43,7 @@ FAILS = {
         "evidence": made_evidence(words=Words("agrees", None, repeated=True))
     },
     "Width of the heart over width of the chest (CTR)": {
-        "evidence": made_evidence(ctr=CtrChange(0.5, 0.5, 0.4, True, False))
+        "evidence": made_evidence(ctr=ctr_change(0.5, 0.5, 0.4, 1))
     },
 }
 
@@ -88,8 +87,8 @@ def test_what_was_not_measured_is_said_so():
 def test_unclear_borders_and_labels_without_a_direction_neither_pass_nor_fail():
     name = "Width of the heart over width of the chest (CTR)"
     for ctr, status in (
-        (CtrChange(0.5, 0.5, 0.4, False, False), "not measured"),
-        (CtrChange(0.5, 0.5, 0.4, True, None), "measured"),
+        (ctr_change(None, None, 0.4, -1), "not measured"),
+        (ctr_change(0.5, 0.5, 0.4, None), "measured"),
     ):
         found = checks(evidence=made_evidence(ctr=ctr, heart_share=0.3))
         assert found[name].status == status

@@ -58,7 +58,8 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
         assert set(evidence["distance"][of]) == {"l1", "l2", "ssim"}
     assert set(evidence["change"]) == {"heart_share", "changed_share"}
     assert set(evidence["ctr"]) == {
-        *("original", "reconstruction", "alternative", "change", "confident", "towards")
+        *("original", "reconstruction", "alternative", "change", "confident", "towards"),
+        "widths",
     }
     assert set(record["model"]) == {"name", "stages", "split", "data"}
     assert set(record["model"]["stages"]) == {"arae", "gan1", "gan2", "inverse"}

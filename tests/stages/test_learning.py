@@ -15,7 +15,7 @@ from xrj.handover import load_export
 from xrj.nets.noise import NoiseEncoder
 
 RATES = {"arae": 0.01, **dict.fromkeys(("gan1", "gan2", "inverse", "classifier"), 0.002)}
-RATES |= {"embedding_gan1": 0.002, "captioner": 0.001}
+RATES |= {"embedding_gan1": 0.002, "captioner": 0.001, "segmenter": 0.002}
 
 
 @pytest.mark.parametrize("stage", ["gan1", "gan2"])
@@ -124,7 +124,8 @@ def _trainer(epochs, *callbacks, precision="32-true", plugins=None):
 @pytest.mark.parametrize(
     ("stage", "loss"),
     [("arae", "train/nll"), ("gan1", "train/loss_d"), ("gan2", "train/loss_d")]
-    + [("classifier", "train/loss"), ("embedding_gan1", "train/loss_d"), ("captioner", "train/nll")]
+    + [("classifier", "train/loss"), ("segmenter", "train/loss")]
+    + [("embedding_gan1", "train/loss_d"), ("captioner", "train/nll")]
     + [("inverse", f"train/{name}") for name in ("diagnosis", "cycle_img", "cycle_emb")],
 )
 def test_losses_descend_on_one_batch(build, stage, loss):

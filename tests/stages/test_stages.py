@@ -34,6 +34,7 @@ SELECTIONS = {
     "classifier": {"best": (None, None)},  # the last: its rate ends at zero
     "embedding_gan1": {"best": ("val/anchor", min)},
     "captioner": {"best": ("val/cider", max)},
+    "segmenter": {"best": (None, None)},
 }
 
 
@@ -92,13 +93,17 @@ def test_logs_hold_losses_measures_and_rates(chain, stage):
         "classifier": {"train/loss", "train/accuracy", "val/loss", "val/auroc", "val/ece"},
         "embedding_gan1": {"train/loss_d", "train/loss_g", "val/distance_normal"},
         "captioner": {"train/nll", "train/coverage", "val/nll", "val/bleu4", "val/auroc"},
+        "segmenter": {"train/loss", "val/loss", "val/dice_heart", "val/dice_lungs"},
     }
     assert columns >= expected[stage] | {"rate", "epoch"}
 
 
 @pytest.mark.parametrize(
     ("stage", "rows", "size"),
-    [("gan1", 2, 16), ("gan2", 3, 32), ("inverse", 2, 16), ("embedding_gan1", 2, 16)],
+    [
+        *(("gan1", 2, 16), ("gan2", 3, 32), ("inverse", 2, 16), ("embedding_gan1", 2, 16)),
+        ("segmenter", 3, 32),
+    ],
 )
 def test_pictures_are_drawn(chain, stage, rows, size):
     folder = chain / "runs/chain" / stage / "pictures"

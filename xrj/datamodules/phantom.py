@@ -2,8 +2,9 @@
 
 `python -m xrj.datamodules.phantom --out DIR` writes `ecgen-radiology/N.xml`, `NLMCXR_png/*.png`,
 `projections.csv` (views), `truth.csv` (the cardiothoracic ratio and all else that is known of each
-picture) and, last, `phantom.json`. With `--reports ARCHIVE` it draws a picture for every image of
-an archive of real reports instead, matching their MeSH terms.
+picture), `masks.csv` with masks of heart and lungs in `masks/`, and, last, `phantom.json`. With
+`--reports ARCHIVE` it draws a picture for every image of an archive of real reports instead,
+matching their MeSH terms.
 """
 
 import argparse
@@ -25,10 +26,12 @@ from rich.console import Console
 from rich.progress import track
 
 from xrj.datamodules.commands import run_command
+from xrj.datamodules.masks import MASKS
 from xrj.datamodules.phantom_study import (
     TRUTH_COLUMNS,
     Picture,
     Study,
+    draw_masks,
     draw_study,
     render_study,
     render_with_heart,
@@ -36,6 +39,9 @@ from xrj.datamodules.phantom_study import (
 )
 from xrj.errors import DataError
 from xrj.files import locked, read_json, sha256_file, write_json
+
+MASK_TABLE = "masks.csv"
+"""Of a phantom: columns image, patient_id, heart, lungs, ctr; a row a frontal picture."""
 
 VERSION = 3  # of the pictures and texts that a seed gives
 
@@ -156,6 +162,7 @@ def _fill(
     """Write everything into `folder`, in several processes when there is enough to do."""
     (folder / "NLMCXR_png").mkdir(parents=True)
     (folder / "ecgen-radiology").mkdir()
+    (folder / "masks").mkdir()
     workers = min(workers or len(os.sched_getaffinity(0)), 1 + len(studies) // 50)
     work = partial(_save, folder=folder, seed=parameters["seed"], size=parameters["size"])
     rows: list[dict[str, Any]] = []
@@ -185,6 +192,15 @@ def _fill(
         }
     )
     views.to_csv(folder / "projections.csv", index=False)
+    frontal = truth[truth["view"] == "frontal"]
+    pd.DataFrame(
+        {
+            "image": "NLMCXR_png/" + frontal["image_id"] + ".png",
+            "patient_id": frontal["report_uid"],
+            **{part: "masks/" + frontal["image_id"] + f"_{part}.png" for part in MASKS},
+            "ctr": frontal["ctr"],
+        }
+    ).to_csv(folder / MASK_TABLE, index=False)
     write_json(folder / "phantom.json", {"parameters": parameters, "images": len(rows)})
 
 
@@ -212,10 +228,17 @@ def _save(study: Study, *, folder: Path, seed: int, size: int) -> list[dict[str,
     (folder / "ecgen-radiology" / study.document_name).write_bytes(study.document)
     rows = []
     for row, image in render_study(seed, study, size):
-        _, data = cv2.imencode(".png", image, (cv2.IMWRITE_PNG_COMPRESSION, 1))
-        (folder / "NLMCXR_png" / f"{row['image_id']}.png").write_bytes(data.tobytes())
+        _write_png(folder / "NLMCXR_png" / f"{row['image_id']}.png", image)
         rows.append(row)
+    for image_id, masks in draw_masks(seed, study, size):
+        for part, mask in masks.items():
+            _write_png(folder / "masks" / f"{image_id}_{part}.png", mask)
     return rows
+
+
+def _write_png(path: Path, picture: Picture) -> None:
+    _, data = cv2.imencode(".png", picture, (cv2.IMWRITE_PNG_COMPRESSION, 1))
+    path.write_bytes(data.tobytes())
 
 
 def main() -> None:

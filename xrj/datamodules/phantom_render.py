@@ -99,11 +99,7 @@ def render_frontal(patient: Patient, acquisition: Acquisition, size: int) -> npt
     left, right = half_widths(patient)
     half = np.where(x > 0, np.float32(left), np.float32(right))
 
-    # The inner wall: a dome at the apex, widest at `widest`, slightly narrower below it.
-    t = y / np.float32(patient.widest)
-    above = np.clip(1 - np.abs(1 - np.minimum(t, 1)) ** np.float32(2.4), 0, 1) ** np.float32(0.42)
-    below = 1 - 0.09 * np.maximum(t - 1, 0) - 1.2 * np.maximum(t - 1, 0) ** 2
-    profile = np.where(t < 1, above, below).astype(np.float32)
+    profile = wall_profile(patient, y)
     u = np.abs(x) / (half * np.maximum(profile, np.float32(1e-3)))
     u2 = u * u
 
@@ -112,7 +108,7 @@ def render_frontal(patient: Patient, acquisition: Acquisition, size: int) -> npt
     air = air * (1 - marks.fluid)
     lung = air > 0
     heart = heart_thickness(patient, acquisition, x, y)
-    vessels = _great_vessels(patient, acquisition, x, y)
+    vessels = great_vessels(patient, acquisition, x, y)
     tree = _vessel_tree(acquisition, size, rng) * (1.5 * patient.vessels)
     air = np.maximum(air - np.maximum(heart, vessels) - (tree + marks.tissue) * lung, 0)
 
@@ -146,6 +142,31 @@ def render_frontal(patient: Patient, acquisition: Acquisition, size: int) -> npt
     return film(np.maximum(soft, 0), bone * np.float32(patient.bone), marks.metal, acquisition)
 
 
+def wall_profile(patient: Patient, y: Plane) -> Plane:
+    """Return the thorax's inner half width at the heights `y`, a share of the largest.
+
+    The inner wall is a dome at the apex, widest at `widest`, slightly narrower below it.
+    """
+    t = y / np.float32(patient.widest)
+    above = np.clip(1 - np.abs(1 - np.minimum(t, 1)) ** np.float32(2.4), 0, 1) ** np.float32(0.42)
+    below = 1 - 0.09 * np.maximum(t - 1, 0) - 1.2 * np.maximum(t - 1, 0) ** 2
+    profile: Plane = np.where(t < 1, above, below).astype(np.float32)
+    return profile
+
+
+def diaphragm(patient: Patient, acquisition: Acquisition, x: Plane) -> Plane:
+    """Return the height of the diaphragm's domes at the places `x`, cm."""
+    step = np.where(x > 0, np.float32(patient.dome_step), np.float32(0))
+    centre = np.where(x > 0, np.float32(0.50 * patient.thorax), np.float32(-0.47 * patient.thorax))
+    dome = (
+        np.float32(patient.dome - acquisition.expiration)
+        + step
+        + np.where(np.abs(x) < np.abs(centre), 0.03, 0.075) * (x - centre) ** 2
+    )
+    result: Plane = dome.astype(np.float32)
+    return result
+
+
 def _lungs(
     patient: Patient, acquisition: Acquisition, x: Plane, y: Plane, u2: Plane, profile: Plane
 ) -> Plane:
@@ -154,20 +175,13 @@ def _lungs(
     across = root(1 - u2 * u2)
     medial = np.clip((np.abs(x - 0.2) - 1.7) / 3.6, 0, 1)
     air = deep * across * root(1 - (1 - medial) ** 2)
-    step = np.where(x > 0, np.float32(patient.dome_step), np.float32(0))
-    centre = np.where(x > 0, np.float32(0.50 * patient.thorax), np.float32(-0.47 * patient.thorax))
-    dome = (
-        np.float32(patient.dome - acquisition.expiration)
-        + step
-        + np.where(np.abs(x) < np.abs(centre), 0.03, 0.075) * (x - centre) ** 2
-    )
-    dome = dome.astype(np.float32)
+    dome = diaphragm(patient, acquisition, x)
     hidden = np.sqrt(np.clip((y - dome) * (1 / (1.35 * patient.recess)), 0, 1))
     result: Plane = air * (1 - hidden) ** 2 * (y > 0)
     return result
 
 
-def _great_vessels(patient: Patient, acquisition: Acquisition, x: Plane, y: Plane) -> Plane:
+def great_vessels(patient: Patient, acquisition: Acquisition, x: Plane, y: Plane) -> Plane:
     """Upper mediastinum, aortic knob, pulmonary trunk and hila."""
     x = x - np.float32(0.5 * _heart_shift(acquisition))
     base = _heart(patient, acquisition)[0].y

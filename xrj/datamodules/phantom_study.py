@@ -20,6 +20,7 @@ from xrj.datamodules.phantom_anatomy import (
     draw_patient,
 )
 from xrj.datamodules.phantom_lateral import render_lateral
+from xrj.datamodules.phantom_masks import frontal_masks
 from xrj.datamodules.phantom_render import Truth, frontal_truth, render_frontal
 from xrj.datamodules.phantom_reports import openi_xml, read_mesh, write_text
 from xrj.errors import DataError
@@ -181,3 +182,13 @@ def render_study(seed: int, study: Study, size: int) -> list[tuple[dict[str, Any
             ({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}, image)
         )
     return results
+
+
+def draw_masks(
+    seed: int, study: Study, size: int
+) -> Iterator[tuple[str, dict[str, npt.NDArray[np.uint8]]]]:
+    """Yield each frontal picture's id with its masks; see `frontal_masks`."""
+    for index, (image_id, view) in enumerate(study.images):
+        if view == "frontal":
+            acquisition = draw_acquisition(seed, study.uid, index, view)
+            yield image_id, frontal_masks(study.patient, acquisition, size)

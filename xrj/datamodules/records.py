@@ -101,10 +101,11 @@ class Counts:
         per_image = f"{self.captions / total:.2f}" if total else "-"
         rows = [("after each filter", "reports", "images", "paper")]
         rows += [(name, f"{reports:,}", f"{images:,}", "") for name, reports, images in self.steps]
-        rows += [("in the table", "", "", "")]
-        rows += [("  images", "", f"{total:,}", f"{PAPER_IMAGES:,}")]
-        rows += [("  captions", "", f"{self.captions:,}", f"{PAPER_CAPTIONS:,}")]
-        rows += [("  captions an image", "", per_image, f"{PAPER_CAPTIONS / PAPER_IMAGES:.2f}")]
+        if self.labels:
+            rows += [("in the table", "", "", "")]
+            rows += [("  images", "", f"{total:,}", f"{PAPER_IMAGES:,}")]
+            rows += [("  captions", "", f"{self.captions:,}", f"{PAPER_CAPTIONS:,}")]
+            rows += [("  captions an image", "", per_image, f"{PAPER_CAPTIONS / PAPER_IMAGES:.2f}")]
         for label, number in self.labels.items():
             share = PAPER_SHARES.get(label)
             ours = f"{number:,} ({number / total:.1%})" if total else "0"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import albumentations
+import cv2
 import numpy as np
 
 from xrj.datamodules.images import UInt8
@@ -51,7 +52,7 @@ class Augmentation:
                 _check(single, f"{setting}: {name}", size, resolution)
             built.append(_build(transform, setting))
         crop = albumentations.RandomCrop(resolution, resolution)
-        self.compose = albumentations.Compose([*built, crop])
+        self.compose = albumentations.Compose([*built, crop], mask_interpolation=cv2.INTER_LINEAR)
         picture = np.zeros((size, size), np.uint8)
         for seed in range(TRIES if built else 0):
             try:
@@ -71,6 +72,21 @@ class Augmentation:
             (resolution, resolution), 0 to 255.
         """
         return _apply(self.compose, image, seed)
+
+    def with_masks(self, image: UInt8, masks: UInt8, seed: int) -> tuple[UInt8, UInt8]:
+        """Return an augmented image and its masks, moved alike.
+
+        Args:
+            image: (size, size), 0 to 255.
+            masks: (size, size, P), 0 to 255.
+            seed: As for an image alone.
+
+        Returns:
+            (resolution, resolution) and (resolution, resolution, P).
+        """
+        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        drawn = self.compose(image=image, mask=masks)
+        return drawn["image"], drawn["mask"]
 
 
 def _apply(compose: albumentations.Compose, image: UInt8, seed: int) -> Any:

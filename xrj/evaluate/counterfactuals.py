@@ -144,14 +144,14 @@ class CtrSummary:
         towards: Share whose CTR moves as the alternative diagnosis says, among mapped X-rays where
             it can be measured with confidence in both pictures.
         change: Mean change in that direction.
-        towards_any: The same share of all that were mapped, whether the meter was confident or not.
+        measured: Share of those that were mapped in which it can be.
         meter_error: Mean absolute error of the meter on the originals of the test split, where the
             data know the truth.
     """
 
     towards: Figure
     change: Figure
-    towards_any: Figure
+    measured: Figure
     meter_error: Figure | None
 
 
@@ -294,17 +294,13 @@ def summarise_ctr(
         None when no label has a direction or the pictures are too small to measure.
     """
     changes = [justification.evidence.ctr for justification in justifications]
-    moves = [
-        (abs(ctr.change) if ctr.towards else -abs(ctr.change), ctr.confident)
-        for ctr in changes
-        if ctr is not None and ctr.towards is not None
-    ]
-    if not moves:
+    asked = [ctr.gain for ctr in changes if ctr is not None and ctr.direction is not None]
+    if not asked:
         return None
-    clear = [move for move, confident in moves if confident]
+    gains = [gain for gain in asked if gain is not None]
     return CtrSummary(
-        towards=Figure.share_of([move > 0 for move in clear]),
-        change=Figure.mean(clear),
-        towards_any=Figure.share_of([move > 0 for move, _ in moves]),
+        towards=Figure.share_of([gain > 0 for gain in gains]),
+        change=Figure.mean(gains),
+        measured=Figure.share_of([gain is not None for gain in asked]),
         meter_error=meter_error,
     )

@@ -63,10 +63,10 @@ def plot_lines(
         x, y = np.asarray(line.x, np.float64), np.asarray(line.y, np.float64)
         axes.plot(x, y, color=colour, label=name, lw=1.6, marker="o" if marked else None, ms=4)
         band = np.zeros(len(y)) if line.band is None else np.asarray(line.band, np.float64)
-        ends = [np.clip(y - band, *bounds), np.clip(y + band, *bounds)]
-        drawn += ends
+        low, high = np.clip(y - band, *bounds), np.clip(y + band, *bounds)
+        drawn += [low, high]
         if line.band is not None:
-            axes.fill_between(x, *ends, color=colour, alpha=0.18, lw=0)
+            axes.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
     axes.set_xlabel(x_title)
     if marked:
         axes.set_xticks(sorted({float(place) for line in lines.values() for place in line.x}))

@@ -33,7 +33,7 @@ from xrj.justify.justification import Justification
 from xrj.justify.page import Calibration
 from xrj.measures.agreement import Lexicon, agreement
 from xrj.measures.captions import score_captions
-from xrj.measures.ctr import measure_ctr
+from xrj.measures.ctr import measure_chest
 from xrj.measures.diagnosis import diagnosis_report
 
 
@@ -240,6 +240,8 @@ def measure_meter(frame: pd.DataFrame, truth: Path) -> Figure | None:
     if not truth.is_file():
         return None
     true = pd.read_csv(truth).set_index("image_id")["ctr"]
-    found = np.array([measure_ctr(read_image(path)).ctr for path in frame["path"]])
+    chests = measure_chest([read_image(path) for path in frame["path"]])
+    found = np.array([chest.ctr if chest.confident else np.nan for chest in chests], np.float64)
     known: NDArray[np.float64] = true.reindex(frame["image_id"]).to_numpy(dtype=np.float64)
-    return Figure.mean(np.abs(found - known)[~np.isnan(known)].tolist())
+    errors = np.abs(found - known)
+    return Figure.mean(errors[~np.isnan(errors)].tolist())

@@ -304,7 +304,7 @@ def _ctr_rows(ctr: CtrSummary) -> list[Measure]:
             ctr.towards,
             _percent,
             "cardiothoracic ratio (CTR) measured in picture 3 against picture 2, where both can be "
-            f"measured; {_percent(ctr.towards_any)} of all {ctr.towards_any.n}",
+            f"measured: {_percent(ctr.measured)} of {ctr.measured.n}",
         ),
         _row("Change of CTR", ctr.change, _decimals(3, sign="+"), "mean, in the right direction"),
     ]

@@ -1,5 +1,6 @@
 """Tables of counterfactuals: do they show the other diagnosis, how much changes, and where."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import torch
 from xrj.evaluate.bench import NO_TRUE, TRUE, Bench
 from xrj.evaluate.methods import Counterfactuals
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
-from xrj.justify.change import CtrChange, distances, weigh_heart
+from xrj.justify.change import CtrChange, distances, weigh_hearts
 from xrj.justify.evidence import CHANGED
 
 NO_CLASSIFIER = (
@@ -202,18 +203,10 @@ class _Hearts:
 def _hearts(bench: Bench, made: Counterfactuals) -> _Hearts:
     wanted = bench.settings.evidence.ctr_direction
     directions = [wanted.get(bench.model.labels[target]) for target in made.targets]
-    weighed = [
-        weigh_heart(original, before, after, direction)
-        for original, before, after, direction in zip(
-            bench.xrays.large, made.before, made.after, directions, strict=True
-        )
-    ]
+    weighed = weigh_hearts(bench.xrays.large, made.before, made.after, directions)
     return _Hearts(
-        [share for _, share in weighed],
-        [
-            ctr if ctr is not None and ctr.confident and direction else None
-            for (ctr, _), direction in zip(weighed, directions, strict=True)
-        ],
+        [heart.share for heart in weighed],
+        [heart.ctr if heart.ctr and heart.ctr.gain is not None else None for heart in weighed],
         [direction or 0 for direction in directions],
     )
 
@@ -225,12 +218,7 @@ def _heart(bench: Bench, made: Counterfactuals, hearts: Mapping[str, _Hearts]) -
     cells: dict[str, Cell] = {
         "heart": mean(own.shares),
         "towards": mean([None if ctr is None else ctr.towards for ctr in own.ctrs]),
-        "ctr": mean(
-            [
-                None if ctr is None else direction * ctr.change
-                for ctr, direction in zip(own.ctrs, own.directions, strict=True)
-            ]
-        ),
+        "ctr": mean([None if ctr is None else ctr.gain for ctr in own.ctrs]),
     }
     if bench.usual_ctr:
         targets = [bench.model.labels[target] for target in made.targets]
@@ -246,7 +234,7 @@ def _heart(bench: Bench, made: Counterfactuals, hearts: Mapping[str, _Hearts]) -
         same = made.targets == bench.asked(bench.methods[TRUE])
         cells["true_ctr"] = mean(
             [
-                abs(ctr.alternative - wanted.alternative) if ctr and wanted and asked else None
+                abs(_reached(ctr) - _reached(wanted)) if ctr and wanted and asked else None
                 for ctr, wanted, asked in zip(own.ctrs, true.ctrs, same, strict=True)
             ]
         )
@@ -255,4 +243,9 @@ def _heart(bench: Bench, made: Counterfactuals, hearts: Mapping[str, _Hearts]) -
 
 def _within(ctr: CtrChange, bench: Bench, label: str) -> bool:
     low, high = bench.usual_ctr[label]
-    return low <= ctr.alternative <= high
+    return low <= _reached(ctr) <= high
+
+
+def _reached(ctr: CtrChange) -> float:
+    """Return the ratio in the alternative, where it is measured."""
+    return math.nan if ctr.alternative is None else ctr.alternative.ctr

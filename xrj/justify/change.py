@@ -1,6 +1,8 @@
 """What changes between pictures: distances, and how a heart differs."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +12,8 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from xrj.datamodules.images import UInt8, to_tensor
-from xrj.measures.ctr import heart_region, measure_ctr
+from xrj.measures.ctr import Chest, measure_chest
+from xrj.measures.masks import Width
 
 BORDER = 0.03
 """Width of the border around the heart, a share of the picture's side: about 1 cm."""
@@ -34,28 +37,83 @@ class Distance:
 
 
 @dataclass(frozen=True)
+class Ruler:
+    """The two widths that were measured with confidence in a picture.
+
+    Attributes:
+        heart: Of the heart.
+        thorax: Of the thorax.
+    """
+
+    heart: Width
+    thorax: Width
+
+    @classmethod
+    def of(cls, chest: Chest) -> "Ruler | None":
+        """Return a chest's widths; None where they are not certain."""
+        if not (chest.confident and chest.heart_width and chest.thorax_width):
+            return None
+        return cls(chest.heart_width, chest.thorax_width)
+
+    @property
+    def ctr(self) -> float:
+        """The cardiothoracic ratio."""
+        return self.heart.length / self.thorax.length
+
+
+@dataclass(frozen=True)
 class CtrChange:
-    """The cardiothoracic ratio in three pictures.
+    """The cardiothoracic ratio in three pictures; None where it is not measured with confidence.
 
     Attributes:
         original: In the X-ray itself.
         reconstruction: In G(r).
         alternative: In G(r').
-        confident: Whether the meter was confident in both generated pictures.
-        towards: Whether it moves from G(r) to G(r') as the alternative diagnosis says; None where
-            the label has no direction.
+        direction: 1 where it should grow from G(r) to G(r'), -1 where it should shrink, None where
+            the alternative diagnosis asks for neither.
     """
 
-    original: float
-    reconstruction: float
-    alternative: float
-    confident: bool
-    towards: bool | None
+    original: Ruler | None
+    reconstruction: Ruler | None
+    alternative: Ruler | None
+    direction: int | None
 
     @property
-    def change(self) -> float:
+    def confident(self) -> bool:
+        """Whether it is measured in both generated pictures."""
+        return self.change is not None
+
+    @property
+    def change(self) -> float | None:
         """Change from G(r) to G(r')."""
-        return self.alternative - self.reconstruction
+        if self.reconstruction is None or self.alternative is None:
+            return None
+        return self.alternative.ctr - self.reconstruction.ctr
+
+    @property
+    def gain(self) -> float | None:
+        """The change in the direction that is asked for; None where none is asked or measured."""
+        if self.change is None or self.direction is None:
+            return None
+        return self.change * self.direction
+
+    @property
+    def towards(self) -> bool | None:
+        """Whether it moves as the alternative diagnosis says; None where that cannot be said."""
+        return None if self.gain is None else self.gain > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        rulers = {
+            name: getattr(self, name) for name in ("original", "reconstruction", "alternative")
+        }
+        return {
+            **{name: ruler and ruler.ctr for name, ruler in rulers.items()},
+            "change": self.change,
+            "confident": self.confident,
+            "towards": self.towards,
+            "widths": {name: ruler and asdict(ruler) for name, ruler in rulers.items()},
+        }
 
 
 def distances(pictures: UInt8, others: UInt8) -> list[Distance]:
@@ -86,39 +144,57 @@ def unexplained_share(originals: UInt8, reconstructions: UInt8) -> NDArray[np.fl
     return share
 
 
-def weigh_heart(
-    original: UInt8, reconstruction: UInt8, alternative: UInt8, direction: int | None
-) -> tuple[CtrChange | None, float | None]:
-    """Measure how the heart changes, and which share of all change lies there.
+@dataclass(frozen=True)
+class HeartChange:
+    """How a heart changes from G(r) to G(r').
 
-    The heart's region is that of both generated pictures together, widened by `BORDER`.
+    Attributes:
+        ctr: None where the pictures are too small to measure.
+        share: Of the change, that lies inside the heart and its border; None where the heart is
+            not found with confidence in both pictures or nothing changes.
+    """
+
+    ctr: CtrChange | None
+    share: float | None
+
+
+def weigh_hearts(
+    originals: UInt8,
+    reconstructions: UInt8,
+    alternatives: UInt8,
+    directions: Sequence[int | None],
+) -> list[HeartChange]:
+    """Measure how hearts change, and which share of all change lies there.
+
+    A heart's region is that of both generated pictures together, widened by `BORDER`.
 
     Args:
-        original: The X-ray, (H, W).
-        reconstruction: G(r), (H, W).
-        alternative: G(r'), (H, W).
-        direction: 1 where the ratio should grow, -1 where it should shrink, None for neither.
-
-    Returns:
-        The change of the ratio, None where the pictures are too small, and the share, None where
-        the borders are not clear in both pictures or nothing changes.
+        originals: The X-rays, (B, H, W).
+        reconstructions: G(r), (B, H, W).
+        alternatives: G(r'), (B, H, W).
+        directions: For each 1 where the ratio should grow, -1 where it should shrink, None for
+            neither.
     """
-    if min(original.shape) < CTR_PIXELS:
-        return None, None
-    (before, heart), (after, other) = heart_region(reconstruction), heart_region(alternative)
-    clear = before.confident and after.confident
-    move = after.ctr - before.ctr
-    ctr = CtrChange(
-        original=measure_ctr(original).ctr,
-        reconstruction=before.ctr,
-        alternative=after.ctr,
-        confident=clear,
-        towards=None if direction is None else direction * move > 0,
-    )
-    change = cv2.absdiff(reconstruction, alternative)
-    if not clear or not change.any():
-        return ctr, None
-    reach = round(BORDER * original.shape[1])
+    if min(originals.shape[1:]) < CTR_PIXELS:
+        return [HeartChange(None, None) for _ in originals]
+    chests = measure_chest([*originals, *reconstructions, *alternatives])
+    count = len(originals)
+    groups = (chests[:count], chests[count : 2 * count], chests[2 * count :])
+    return [
+        HeartChange(
+            CtrChange(Ruler.of(original), Ruler.of(before), Ruler.of(after), direction),
+            _share_inside(before, after, cv2.absdiff(*pictures)),
+        )
+        for original, before, after, direction, *pictures in zip(
+            *groups, directions, reconstructions, alternatives, strict=True
+        )
+    ]
+
+
+def _share_inside(before: Chest, after: Chest, change: UInt8) -> float | None:
+    if not (before.confident and after.confident and change.any()):
+        return None
+    reach = round(BORDER * change.shape[1])
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    region = cv2.dilate((heart | other).astype(np.uint8), disc).astype(bool)
-    return ctr, float(change[region].sum() / change.sum())
+    region = cv2.dilate((before.region | after.region).astype(np.uint8), disc).astype(bool)
+    return float(change[region].sum() / change.sum())

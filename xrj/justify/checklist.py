@@ -132,12 +132,16 @@ def _change(record: Record) -> list[Check]:
     if ctr is None:
         checks.append(Check(name, "not measured", "The pictures are too small."))
         return checks
+    said = {
+        name: "not measured" if ctr[name] is None else f"{ctr[name]:.2f}"
+        for name in ("original", "reconstruction", "alternative")
+    }
     found = (
-        f"{ctr['reconstruction']:.2f} in picture 2, {ctr['alternative']:.2f} in picture 3; "
-        f"{ctr['original']:.2f} in the X-ray."
+        f"{said['reconstruction']} in picture 2, {said['alternative']} in picture 3; "
+        f"{said['original']} in the X-ray."
     )
     if not ctr["confident"]:
-        checks.append(Check(name, "not measured", f"Borders unclear. Uncertain: {found}"))
+        checks.append(Check(name, "not measured", f"Borders unclear in a picture: {found}"))
     elif ctr["towards"] is None:
         checks.append(Check(name, "measured", found))
     else:

@@ -11,7 +11,7 @@ import torch
 from xrj.datamodules.images import UInt8
 from xrj.justify.change import CtrChange as CtrChange
 from xrj.justify.change import Distance as Distance
-from xrj.justify.change import distances, unexplained_share, weigh_heart
+from xrj.justify.change import distances, unexplained_share, weigh_hearts
 from xrj.justify.mapping import MappingResult
 from xrj.justify.protocol import PART, Justifiable
 from xrj.justify.reading import Diagnosis
@@ -118,15 +118,7 @@ class Evidence:
                 "noise": self.noise_distance,
             },
             "change": {"heart_share": self.heart_share, "changed_share": self.changed_share},
-            "ctr": self.ctr
-            and {
-                "original": self.ctr.original,
-                "reconstruction": self.ctr.reconstruction,
-                "alternative": self.ctr.alternative,
-                "change": self.ctr.change,
-                "confident": self.ctr.confident,
-                "towards": self.ctr.towards,
-            },
+            "ctr": self.ctr and self.ctr.to_json(),
             "captions": asdict(self.words),
             "reconstruction": {"unexplained": self.unexplained, "allowed": self.allowed},
             "warnings": list(self.warnings),
@@ -189,12 +181,15 @@ def gather_evidence(
     to_original = distances(pictures.originals, pictures.alternatives)
     to_reconstruction = distances(pictures.reconstructions, pictures.alternatives)
     unexplained = unexplained_share(pictures.originals, pictures.reconstructions)
+    hearts = weigh_hearts(
+        pictures.originals,
+        pictures.reconstructions,
+        pictures.alternatives,
+        [settings.ctr_direction.get(target) for target in targets],
+    )
     found = []
     for row, (mapping, target) in enumerate(zip(mappings, targets, strict=True)):
         before, after = pictures.reconstructions[row], pictures.alternatives[row]
-        ctr, share = weigh_heart(
-            pictures.originals[row], before, after, settings.ctr_direction.get(target)
-        )
         evidence = Evidence(
             unlike=unlike[row],
             decoder=take_vote(model.labels, decoder[row], target),
@@ -210,9 +205,9 @@ def gather_evidence(
             to_reconstruction=to_reconstruction[row],
             embedding_distance=moves[0][row],
             noise_distance=moves[1][row],
-            heart_share=share,
+            heart_share=hearts[row].share,
             changed_share=float((cv2.absdiff(before, after) > CHANGED).mean()),
-            ctr=ctr,
+            ctr=hearts[row].ctr,
             words=weigh_words(*said[row], target, model.labels, settings.lexicon),
             unexplained=float(unexplained[row]),
             allowed=settings.unexplained,
@@ -288,10 +283,10 @@ def _warnings(
     if vote is not None and not vote.agrees:
         yield f"An independent classifier diagnoses this X-ray as {vote.label}."
     ctr = evidence.ctr
-    if ctr is not None and ctr.confident and ctr.towards is False:
+    if ctr is not None and ctr.towards is False and ctr.reconstruction and ctr.alternative:
         yield (
             f"The heart does not change as {target} says: its share of the chest's width goes from "
-            f"{ctr.reconstruction:.2f} to {ctr.alternative:.2f}."
+            f"{ctr.reconstruction.ctr:.2f} to {ctr.alternative.ctr:.2f}."
         )
     share = evidence.heart_share
     if target in settings.ctr_direction and share is not None and share < 0.5:

@@ -10,6 +10,7 @@ from xrj.nets.familiarity import Familiarity
 from xrj.nets.image import Discriminator, GeneratorStage1, GeneratorStage2
 from xrj.nets.inverse import InverseMapping
 from xrj.nets.noise import NoiseEncoder
+from xrj.nets.segmenter import Segmenter
 from xrj.nets.teachers import Teachers
 from xrj.nets.text import CodeCritic, CodeGenerator, TextDecoder, TextEncoder
 from xrj.nets.zoo import Classifier
@@ -30,6 +31,7 @@ NETS: Mapping[str, type[nn.Module]] = {
         Familiarity,
         Classifier,
         ConvolutionalCaptioner,
+        Segmenter,
     )
 }
 

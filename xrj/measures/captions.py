@@ -151,7 +151,7 @@ def _meteor(hypotheses: list[str], references: list[list[str]]) -> tuple[float |
             return None, f"METEOR took longer than {METEOR_TIMEOUT:g} s"
         except subprocess.CalledProcessError as error:
             lines = f"{error.stderr}\n{error.stdout}".splitlines()
-            told = next((line.strip() for line in lines if not GREETING.match(line)), "")
-            return None, f"METEOR failed: {told or f'status {error.returncode}'}"
+            reason = next((line.strip() for line in lines if not GREETING.match(line)), "")
+            return None, f"METEOR failed: {reason or f'status {error.returncode}'}"
         except (OSError, ValueError, IndexError) as error:
             return None, f"METEOR failed: {error}"

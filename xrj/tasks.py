@@ -62,7 +62,7 @@ def find_images(pattern: str) -> list[Path]:
     Raises:
         DataError: There are none.
     """
-    path = Path(pattern).expanduser()
+    path = Path(pattern)
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:
@@ -82,8 +82,8 @@ def find_images(pattern: str) -> list[Path]:
 def justify_images(cfg: DictConfig) -> None:
     """Justify one X-ray or several; print a line for each and the page to open."""
     paths = find_images(cfg.image)
-    single = len(paths) == 1 and Path(cfg.image).expanduser().is_file()
-    out = Path(cfg.out or "justifications").expanduser()
+    single = len(paths) == 1 and Path(cfg.image).is_file()
+    out = Path(cfg.out or "justifications")
     model = _load(cfg)
     settings = justify_settings(cfg)
     calibration = _calibration(cfg, model)
@@ -93,9 +93,10 @@ def justify_images(cfg: DictConfig) -> None:
     skipped: list[str] = []
     for start in range(0, len(paths), cfg.batch):
         images: dict[int, UInt8] = {}
+        doubts: dict[int, list[str]] = {}
         for row in range(start, min(start + cfg.batch, len(paths))):
             try:
-                images[row] = read_image(paths[row])
+                images[row] = read_image(paths[row], doubts.setdefault(row, []).append)
             except DataError as error:
                 if single:
                     raise
@@ -104,10 +105,13 @@ def justify_images(cfg: DictConfig) -> None:
         found = justify_all(model, list(images.values()), names, settings, cfg.seed)
         for row, justification in zip(images, found, strict=True):
             folder = out / folders[row]
-            sheets.append(
-                write_justification(justification, model, folder, calibration=calibration)
+            sheet = write_justification(
+                justification, model, folder, calibration=calibration, doubts=doubts[row]
             )
-            print(_line(sheets[-1]), flush=True)
+            sheets.append(sheet)
+            print(_line(sheet), flush=True)
+            for doubt in doubts[row]:
+                print(f"warning: {sheet.name}: {doubt}", file=sys.stderr)
     if not sheets:
         raise DataError(
             f"{cfg.image}: none of {len(paths)} files can be read; the first: {skipped[0]}"
@@ -128,7 +132,7 @@ def report(cfg: DictConfig) -> None:
     lexicon = Lexicon.from_config(plain(cfg.lexicon))
     model = _load(cfg)
     data = build_evaluation_data(model.exports["inverse"], plain(cfg.data), "images")
-    out = Path(cfg.out).expanduser() if cfg.out else _report_folder(cfg)
+    out = Path(cfg.out) if cfg.out else _report_folder(cfg)
     readings = read_test_split(model, data)
     chosen = balanced_rows(readings.targets, max(cfg.mapped, cfg.count), cfg.seed)
     paths = [readings.frame["path"].iloc[row] for row in chosen]
@@ -322,7 +326,13 @@ def _line(sheet: Sheet) -> str:
     certainty = percent(record["certainty"][record["diagnosis"]])
     tries = f"{other['tries']} {'try' if other['tries'] == 1 else 'tries'}"
     found = f"{other['diagnosis']} {'after' if other['converged'] else 'NOT found in'} {tries}"
-    return f"{sheet.name}: {record['diagnosis']} ({certainty}); alternative {found}"
+    redrawn = record["evidence"]["reconstruction"]
+    unsure = ""
+    if sheet.unlike:
+        unsure = "; NOT to be relied on: unlike the X-rays of the training"
+    elif redrawn["unexplained"] > redrawn["allowed"]:
+        unsure = "; NOT to be relied on: the reconstruction is far from the X-ray"
+    return f"{sheet.name}: {record['diagnosis']} ({certainty}); alternative {found}{unsure}"
 
 
 def _command() -> str:

@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from xrj.checks import check, check_parents
+from xrj.checks import check, check_data, check_parents
 from xrj.command import run_command, user_errors
 from xrj.config import TrainConfig
 from xrj.launch import launched
@@ -17,6 +17,7 @@ def main(cfg: DictConfig) -> None:
     """Train what the configuration says."""
     check(cfg)
     check_parents(cfg)
+    check_data(cfg)
     launched()  # Lightning reads the launcher's variables as it is imported
 
     from xrj.run import train  # only now: help and mistakes need not wait for torch

@@ -93,6 +93,14 @@ def mistake(monkeypatch, capsys):
         ("name=a,b", ["name=a,b: several values need -m", "quotes"]),
         ("data.root=", ["data.root='': is no path"]),
         ("dims.noise=many", ["dims.noise=many", "Integer"]),
+        (
+            "classifier.net=resnet81",
+            ["classifier.net=resnet81: choose one of resnet18", "resnet18?"],
+        ),
+        ("dims.noise_kind=norma", ["choose one of normal, uniform; did you mean normal?"]),
+        ("data.source=phantm", ["data.source=phantm: ", "did you mean phantom?"]),
+        ("data=manifest", ["data.csv: data=manifest needs it; give data.csv=PATH"]),
+        ("data.source=iu_xray", ["data.root: data=iu_xray needs it; give data.root=PATH"]),
         ("stage=gan3", ["stage=gan3", "arae, gan1, gan2, inverse", "did you mean gan2?"]),
         ("experiment=nothing", ["experiment/nothing", "there are: demo, large"]),
         ("experiment=dmo", ["did you mean demo?"]),
@@ -114,9 +122,11 @@ def test_a_mistaken_flag(mistake, monkeypatch, override, words):
     ("overrides", "words"),
     [
         (["data=manifest"], ["data.csv", "give data.csv=PATH"]),
-        (["data=manifest", "data.csv=/no/where.csv"], ["/no/where.csv", "No such file"]),
-        (["data=iu_xray", "data.root=/no/where"], ["/no/where", "set data.root"]),
-        (["data=iu_xray", "data.root=/no/IU, (a)=[1]"], ["/no/IU, (a)=[1]: no IU X-Ray data"]),
+        (["data=manifest", "data.csv=/no/where.csv"], ["data.csv=/no/where.csv", "no such file"]),
+        (["data=manifest", "data.csv=/tmp"], ["data.csv=/tmp", "no such file"]),
+        (["data=iu_xray", "data.root=/no/where"], ["data.root=/no/where", "no such folder"]),
+        (["data=iu_xray", "data.root=/dev"], ["/dev: no IU X-Ray data", "set data.root"]),
+        (["data=iu_xray", "data.root=/no/IU, (a)=[1]"], ["/no/IU, (a)=[1]: there is no such"]),
         (["data.split.file=/no/split.json"], ["/no/split.json", "cannot be read"]),
         (["data.split.fractions=[1,0,0]"], ["data.split.fractions"]),
         (["data.source=nowhere"], ["data.source=nowhere", "phantom"]),
@@ -128,6 +138,7 @@ def test_a_mistaken_flag(mistake, monkeypatch, override, words):
         (["+trainer.callbacks.x={_target_: pytorch_lightning.callbacks.Nope}"], ["Nope"]),
         (["+gan1.typo=1"], ["gan1.typo"]),
         (["name=../x"], ["name=../x"]),
+        (["name=~/x"], ["name=~/x: must be a folder below runs"]),
         (["data.cache_dir=/dev/null/x"], ["/dev/null/x", "cannot be written"]),
     ],
     ids=lambda value: value[-1] if value[0].count("=") else "",
@@ -233,6 +244,18 @@ def test_a_bug_ends_a_multirun_with_its_traceback(monkeypatch, tmp_path):
     with pytest.raises(ZeroDivisionError):
         runpy.run_path("train.py", run_name="__main__")
     assert began == ["arae"]
+
+
+def test_a_job_that_failed_on_the_cluster_names_its_log(mistake, monkeypatch):
+    utils = pytest.importorskip("submitit.core.utils", reason="needs the extra slurm")
+    trace = "Job (task=0) failed\n---\nTraceback ...\nor at paths:\n  - /r/0.err\n  - /r/0.out"
+
+    def fail(cfg):
+        raise utils.FailedJobError(trace)
+
+    monkeypatch.setattr("xrj.checks.check_parents", fail)
+    line = mistake("stage=arae")
+    assert line.endswith("Job (task=0) failed; its log: /r/0.err and /r/0.out")
 
 
 def interrupted(cfg):

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 
 from tests.chains import CONF
 from tests.commands import call_infer
-from tests.datamodules.radiographs import as_bytes, radiograph
+from tests.datamodules.radiographs import PATIENT, as_bytes, radiograph
 from tests.web.pages import xray
 from xrj.config import register
 from xrj.datamodules.decoding import anonymous_name
@@ -179,9 +179,39 @@ def test_a_folder_of_broken_files_is_one_line(run, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_what_is_doubtful_is_told_everywhere(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_xray(tmp_path / "in" / "scan.png")
+    grey = np.random.default_rng(0).integers(0, 256, (70, 60), dtype=np.uint8)
+    data = as_bytes(radiograph(grey, PatientName=PATIENT[0], BodyPartExamined="XYZ"))
+    (tmp_path / "in" / "DOE_JANE.dcm").write_bytes(data)
+    status, out, err = run("image=in", "out=results", "unexplained=0")
+    name = anonymous_name(data)
+    (warning,) = err
+    assert warning.startswith(f"warning: {name}: Its Body Part Examined")
+    doubt = warning.partition(f"{name}: ")[2]
+    for file in ("scan", name):
+        record = json.loads((tmp_path / f"results/{file}/justification.json").read_text())
+        page = (tmp_path / f"results/{file}/justification.html").read_text()
+        assert record["doubts"] == ([doubt] if file == name else [])
+        assert (doubt in page) == (file == name)
+    assert doubt in (tmp_path / "results/index.html").read_text()
+    assert status == 0
+    assert [line.count("; NOT to be relied on: ") for line in out] == [1, 1, 0]
+
+
+def test_an_image_that_is_missing_is_told_before_torch_loads(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xrj.tasks", None)
+    for missing in ("nowhere.png", "no/*.png", "x" * 300):
+        status, _, err = run(f"image={missing}")
+        assert (status, len(err)) == (2, 1)
+        assert f"{missing}: no such file, folder or match; choose another image=" in err[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        (["image=scan.png", "mapping.optimizer=batch"], "did you mean batched?"),
         (["image=scan.png", "name=absent"], "stage=arae name=absent"),
         (["image=scan.png", "selection=best"], "ours_label, ours_caption"),
         (["image=scan.png", "device=warp"], "device=warp"),

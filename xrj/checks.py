@@ -1,16 +1,18 @@
 """The composed configuration: its checks and its identity."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from glob import iglob
 from pathlib import Path, PurePath
 from typing import Any, cast, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from xrj.config import STAGES, TrainConfig, plain
-from xrj.errors import ConfigError
-from xrj.finished import require_finished
+from xrj.errors import ConfigError, DataError
+from xrj.finished import is_finished, require_finished
 from xrj.infer_config import InferConfig
 from xrj.launch import count_devices
 from xrj.nets.architectures import ARCHITECTURES, VGG16, WIDTH, Architecture
@@ -103,7 +105,13 @@ def _check_numbers(cfg: DictConfig) -> None:
 
 def _check_name(name: str) -> None:
     path = PurePath(name)
-    if not name.strip() or path.is_absolute() or ".." in path.parts or path == PurePath():
+    if (
+        not name.strip()
+        or name.startswith("~")
+        or path.is_absolute()
+        or ".." in path.parts
+        or path == PurePath()
+    ):
         raise ConfigError(f"name={name}: must be a folder below runs, such as demo or noise/50")
 
 
@@ -173,6 +181,26 @@ def check_parents(cfg: DictConfig) -> None:
         require_finished(Path(cfg.parents[stage]), stage)
 
 
+def check_data(cfg: DictConfig) -> None:
+    """Check that the data of a training that has not finished are there, as far as names tell.
+
+    Raises:
+        ConfigError: The setting that says where they are is missing.
+        DataError: They are not.
+    """
+    source = cfg.data.source.value
+    if is_finished(Path(cfg.runs) / cfg.name / cfg.stage) or source == "phantom":
+        return
+    if source == "iu_xray" and cfg.data.download:
+        return
+    key, is_there = ("csv", os.path.isfile) if source == "manifest" else ("root", os.path.exists)
+    if (given := cfg.data[key]) is None:
+        raise ConfigError(f"data.{key}: data={source} needs it; give data.{key}=PATH")
+    if not is_there(given):
+        kind = "file" if key == "csv" else "folder"
+        raise DataError(f"data.{key}={given}: there is no such {kind}; check the path")
+
+
 def _check_zoo(stage: str, settings: DictConfig, net: str, architecture: Architecture) -> None:
     width, resolution = settings.width, settings.resolution
     if width != WIDTH and (settings.weights is not None or not architecture.narrows):
@@ -204,10 +232,16 @@ def check_inputs(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: No X-ray is named.
+        DataError: There is none of that name.
         HandoverError: A stage that the task needs has not finished.
     """
-    if cfg.task == "justify" and cfg.image is None:
-        raise ConfigError("image: says which X-ray to justify; give image=PATH, a folder or a glob")
+    if cfg.task == "justify":
+        if cfg.image is None:
+            raise ConfigError(
+                "image: says which X-ray to justify; give image=PATH, a folder or a glob"
+            )
+        if not os.path.exists(cfg.image) and not any(iglob(cfg.image, recursive=True)):  # noqa: PTH110,PTH207
+            raise DataError(f"{cfg.image}: no such file, folder or match; choose another image=")
     for stage in TASKS[cfg.task]:
         require_finished(Path(cfg.chain[stage]), stage)
 

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import shutil
 import signal
 import sys
@@ -33,6 +34,8 @@ FLAGS = (
 """Hydra's options."""
 SHORT = ("-h", "-c", "-p", "-r", "-m", "-sc", "-i")
 """How short ones begin."""
+_CHOICE = re.compile(r"Invalid value '(.*)', expected one of \[(.*)\]")
+"""What OmegaConf says of a value that an enumeration lacks."""
 CONF = Path(__file__).parents[1] / "conf"
 
 if TYPE_CHECKING:
@@ -73,6 +76,12 @@ def _one_line(schema: type) -> Iterator[None]:
         extra = EXTRAS.get(package)
         remedy = f"pip install 'xrj[{extra}]'" if extra else "install xrj and what it needs again"
         fail(f"{error.name}: this Python module is not installed; {remedy}")
+    except RuntimeError as error:
+        if type(error).__module__ != "submitit.core.utils":  # an extra, hence by its name
+            raise
+        lines = str(error).splitlines()
+        logs = [line.removeprefix("  - ") for line in lines if line.startswith("  - ")]
+        fail(f"cluster=slurm: {lines[0]}; its log: {' and '.join(logs) or 'below .submitit'}")
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -142,6 +151,10 @@ def _explained(error: Exception, schema: type) -> str:
         return f"{error.override}: {near}settings are given as KEY=VALUE;"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         return f"{cause.full_key}: no such setting; {_meant(str(cause.full_key), schema)}"
+    if cause and (choice := _CHOICE.search(str(cause))):
+        key = line.partition("override ")[2].lstrip("+").partition("=")[0] or "a setting"
+        near = nearest(choice[1], choice[2].split(", "))
+        return f"{key}={choice[1]}: choose one of {choice[2]}; {near}"
     if line.startswith("Ambiguous value"):
         return f"{line}; several values need -m, a list is [1,2];"
     return f"{line} ({str(cause).splitlines()[0]});" if cause else f"{line};"

@@ -70,7 +70,7 @@ def run_task(cfg: DictConfig) -> None:
 def justify_images(cfg: DictConfig) -> None:
     """Justify one X-ray or several; print a line for each and the page to open."""
     xrays = XRays(cfg.image)
-    out = Path(cfg.out or "justifications").expanduser()
+    out = Path(cfg.out or "justifications")
     names = read_names(out / NAMES_NAME) if cfg.names == "keep" else {}
     model = _load(cfg)
     settings = justify_settings(cfg)
@@ -81,25 +81,29 @@ def justify_images(cfg: DictConfig) -> None:
     total = 0
     while paths := list(islice(xrays, cfg.batch)):
         total += len(paths)
-        images: list[tuple[str, str, UInt8]] = []
+        images: list[tuple[str, str, list[str], UInt8]] = []
         for path in paths:
             shown = shown_name(path)
             folder = folders.name(shown)
             names[folder] = str(path.absolute())
+            doubts: list[str] = []
             try:
                 check_replaceable(out / folder)
-                images.append((shown, folder, read_image(path)))
+                images.append((shown, folder, doubts, read_image(path, doubts.append)))
             except DataError as error:
                 if xrays.single:
                     raise
                 skipped.append(readable(str(error).replace(str(path), shown)))
         pictures, called = [image for *_, image in images], [shown for shown, *_ in images]
         found = justify_all(model, pictures, called, settings, cfg.seed)
-        for (_, folder, _), justification in zip(images, found, strict=True):
-            sheets.append(
-                write_justification(justification, model, out / folder, calibration=calibration)
+        for (_, folder, doubts, _), justification in zip(images, found, strict=True):
+            sheet = write_justification(
+                justification, model, out / folder, calibration=calibration, doubts=doubts
             )
-            print(_line(sheets[-1]), flush=True)
+            sheets.append(sheet)
+            print(_line(sheet), flush=True)
+            for doubt in doubts:
+                print(f"warning: {sheet.name}: {doubt}", file=sys.stderr)
         if sheets and cfg.names == "keep":
             write_names(out / NAMES_NAME, names)
     if not sheets:
@@ -122,7 +126,7 @@ def report(cfg: DictConfig) -> None:
     lexicon = Lexicon.from_config(plain(cfg.lexicon))
     model = _load(cfg)
     data = build_evaluation_data(model.exports["inverse"], plain(cfg.data), "images")
-    out = Path(cfg.out).expanduser() if cfg.out else _report_folder(cfg)
+    out = Path(cfg.out) if cfg.out else _report_folder(cfg)
     readings = read_test_split(model, data)
     chosen = balanced_rows(readings.targets, max(cfg.mapped, cfg.count), cfg.seed)
     paths = [readings.frame["path"].iloc[row] for row in chosen]
@@ -323,7 +327,13 @@ def _line(sheet: Sheet) -> str:
     tries = f"{other['tries']} {'try' if other['tries'] == 1 else 'tries'}"
     found = f"{other['diagnosis']} {'after' if other['converged'] else 'NOT found in'} {tries}"
     warned = f", {count(len(sheet.warnings), 'warning', 'warnings')}" if sheet.warnings else ""
-    return f"{sheet.name}: {record['diagnosis']} ({certainty}){warned}; alternative {found}"
+    redrawn = record["evidence"]["reconstruction"]
+    unsure = ""
+    if sheet.unlike:
+        unsure = "; NOT to be relied on: unlike the X-rays of the training"
+    elif redrawn["unexplained"] > redrawn["allowed"]:
+        unsure = "; NOT to be relied on: the reconstruction is far from the X-ray"
+    return f"{sheet.name}: {record['diagnosis']} ({certainty}){warned}; alternative {found}{unsure}"
 
 
 def _command() -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,7 @@ def render(
     folder: str,
     truth: str | None = None,
     calibration: Calibration | None = None,
+    doubts: Sequence[str] = (),
 ) -> Rendered:
     """Draw and describe a justification.
 
@@ -65,6 +66,7 @@ def render(
         folder: Name of the folder that the files are meant for.
         truth: The true label, where it is known.
         calibration: Of the model's certainties, where it was measured.
+        doubts: A sentence for each thing that is doubtful of how the file was read.
     """
     original, found, other = (
         justification.original,
@@ -121,7 +123,8 @@ def render(
         walk="walk.webp",
         saliency=tuple(maps),
     )
-    sheet = Sheet(folder=folder, record=justification.to_json(model, files), truth=truth)
+    record = {**justification.to_json(model, files), "doubts": list(doubts)}
+    sheet = Sheet(folder=folder, record=record, truth=truth)
     large = str(model.sizes[1])
     drawn = justification.on_xray
     shown = model.view(drawn.picture, model.sizes[1])
@@ -160,6 +163,7 @@ def write_justification(
     folder: Path,
     truth: str | None = None,
     calibration: Calibration | None = None,
+    doubts: Sequence[str] = (),
 ) -> Sheet:
     """Write a justification's folder; one from an earlier run is replaced.
 
@@ -169,6 +173,7 @@ def write_justification(
         folder: To write; it appears when it is complete.
         truth: The true label, where it is known.
         calibration: Of the model's certainties, where it was measured.
+        doubts: A sentence for each thing that is doubtful of how the file was read.
 
     Returns:
         What an index shows of it.
@@ -176,7 +181,7 @@ def write_justification(
     Raises:
         DataError: The folder holds something else or cannot be written.
     """
-    rendered = render(justification, model, folder.name, truth, calibration)
+    rendered = render(justification, model, folder.name, truth, calibration, doubts)
     with _atomic_folder(folder) as temporary:
         for name, data in rendered.files.items():
             (temporary / name).write_bytes(data)

@@ -35,7 +35,7 @@ def evaluate(cfg: DictConfig, settings: JustifySettings, device: str, command: s
     Raises:
         UserError: The configuration, a chain or the data do not allow it.
     """
-    out = Path(cfg.out).expanduser() if cfg.out else Path(cfg.runs) / cfg.name / "evaluation"
+    out = Path(cfg.out) if cfg.out else Path(cfg.runs) / cfg.name / "evaluation"
     one = Evaluation(
         cfg=cfg,
         chains=Chains.of(cfg),

@@ -193,7 +193,7 @@ def table_5(one: Evaluation) -> Tables:
     draws = {"resamples": cfg.study.resamples, "seed": cfg.seed}
     if cfg.evaluate.study is not None:  # not from the store: its answers may have changed
         stages = {stage: chain.export(stage).hash for chain, stage in used}
-        folder = Path(cfg.evaluate.study).expanduser()
+        folder = Path(cfg.evaluate.study)
         held = study_table(real_study(folder, stages, **draws))
         return [replace(held, provenance=one.origin(used, draws))]
 

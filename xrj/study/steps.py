@@ -187,7 +187,7 @@ def simulate(cfg: DictConfig) -> None:
 
 
 def _folder(cfg: DictConfig) -> Path:
-    return Path(cfg.out).expanduser() if cfg.out else Path(cfg.runs) / cfg.name / "study"
+    return Path(cfg.out) if cfg.out else Path(cfg.runs) / cfg.name / "study"
 
 
 def _url(cfg: DictConfig) -> str:

@@ -30,8 +30,8 @@ _UNFIT: Mapping[tuple[type[Callback], ...], str] = {
         "or the rate"
     ),
     (StochasticWeightAveraging, WeightAveraging): (
-        "its averages would not reach the export; stages keep their own, {stage}.average, where "
-        "the paper's method gains by them"
+        "its averages would not reach the export; stages that gain by averages keep their own, "
+        "as gan1.average says"
     ),
     (ModelPruning,): "the stages that read the export build whole nets",
     (BaseFinetuning,): "it thaws a backbone, and no stage has one",

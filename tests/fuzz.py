@@ -8,6 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -79,10 +80,8 @@ def read_export(path: Path) -> None:
 
 
 def read_picture(path: Path) -> None:
-    try:
+    with suppress(NeedsProcessError):
         decode_here(path.read_bytes(), str(path), MAX_PIXELS, expendable=False)
-    except NeedsProcessError:
-        pass
 
 
 def read_apart(path: Path) -> None:
@@ -218,7 +217,7 @@ def fault(path: Path, read: Callable[[Path], object]) -> str | None:
             return f"does not name the file: {message}"
     except Slow:
         return f"takes more than {SECONDS} s"
-    except BaseException as error:  # what this is to find
+    except BaseException as error:  # noqa: BLE001  # what this is to find
         return f"{type(error).__name__}: {error}"
     finally:
         signal.alarm(0)

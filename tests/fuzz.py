@@ -213,7 +213,7 @@ def fault(path: Path, read: Callable[[Path], object]) -> str | None:
         message = str(error)
         if len(message.splitlines()) != 1:
             return f"not one line: {message!r}"
-        if not any(str(name) in message for name in (path, path.parent)):
+        if not any(str(name) in message for name in (path, path.parents[path.suffix == ".xml"])):
             return f"does not name the file: {message}"
     except Slow:
         return f"takes more than {SECONDS} s"

@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help install demo test test-slow lint types format bench clean
+.PHONY: help install demo test test-slow fuzz lint types format bench clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
@@ -45,6 +45,10 @@ test: lint types ## Lint, check types and run the quick tests
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: install ## Run the slow tests
 	$(BIN)/python -m pytest -n 2 -m slow
+
+fuzz: export OMP_NUM_THREADS := 1
+fuzz: install ## Read 10,000 broken files; none may end in a traceback, a hang or a patient's name
+	$(BIN)/python -m tests.fuzz
 
 lint: install ## Check style
 	$(BIN)/ruff check .

@@ -307,3 +307,12 @@ def test_every_net_is_built_by_its_name():
     assert {name: net.__name__ for name, net in NETS.items()} == {name: name for name in NETS}
     net = build_net(SPEC)
     assert net.spec == SPEC
+
+
+@pytest.mark.parametrize(
+    "key", ["nets", "selections", "dims", "vocabulary", "parents", "data", "image_range"]
+)
+@pytest.mark.parametrize("value", [None, [1], 7])
+def test_a_part_of_another_type_is_named(written, key, value):
+    rewrite(written.folder, lambda info: info.update({key: value}))
+    assert "stage.json: its " in refusal(lambda: load_export(written.folder, "inverse"))

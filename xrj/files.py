@@ -112,7 +112,7 @@ def sha256_file(path: Path) -> str:
 def sha256_json(value: Any) -> str:
     """Return the SHA-256 of a value's canonical JSON in hexadecimal."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @contextmanager

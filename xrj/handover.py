@@ -207,12 +207,26 @@ def load_export(folder: Path, stage: str) -> StageExport:
         "hash"
     ):
         raise HandoverError(f"{path}: changed since it was written; {_again(folder)}")
-    if info["image_range"] != list(IMAGE_RANGE):
+    for key in ("nets", "selections", "dims", "vocabulary", "parents", "data"):
+        entries = info.get(key)
+        of_entries = key in ("nets", "selections") and isinstance(entries, dict)
+        if not isinstance(entries, dict) or (
+            of_entries and not all(isinstance(entry, dict) for entry in entries.values())
+        ):
+            raise HandoverError(f"{path}: its '{key}' cannot be read; {_again(folder)}")
+    if info.get("image_range") != list(IMAGE_RANGE):
         raise HandoverError(
-            f"{path}: its images lie in {info['image_range']}, not {list(IMAGE_RANGE)}; "
+            f"{path}: its images lie in {info.get('image_range')}, not {list(IMAGE_RANGE)}; "
             f"{_again(folder)}"
         )
-    unknown = [spec.get("net") for spec in info["nets"].values() if spec.get("net") not in NETS]
+    try:
+        Vocabulary.from_dict(info["vocabulary"])
+    except DataError as error:
+        raise HandoverError(f"{path}: {error}") from error
+    for entry in info["selections"].values():
+        if not all(isinstance(entry.get(key), str) for key in ("file", "sha256")):
+            raise HandoverError(f"{path}: a selection names no file; {_again(folder)}")
+    unknown = [n for spec in info["nets"].values() if str(n := spec.get("net")) not in NETS]
     if unknown:
         raise HandoverError(f"{path}: names the unknown net '{unknown[0]}'; {_again(folder)}")
     return StageExport(folder, info)

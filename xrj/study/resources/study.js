@@ -27,7 +27,7 @@ function shelf(use) {
 }
 
 function recalled() {
-  const left = (kept) => Object.entries(kept).filter(([key]) => key.startsWith(`${reader}/`));
+  const left = (kept) => Object.entries(kept).filter(([key]) => key.startsWith(`${reader}/`)).sort();
   const entries = shelf(left) || [];
   return entries.map(([key, text]) => [key, { ...JSON.parse(text), recalled: true }]);
 }

@@ -316,3 +316,18 @@ def test_every_net_is_built_by_its_name():
 def test_a_part_of_another_type_is_named(written, key, value):
     rewrite(written.folder, lambda info: info.update({key: value}))
     assert "stage.json: its " in refusal(lambda: load_export(written.folder, "inverse"))
+
+
+@pytest.mark.parametrize("key", ["nets", "selections"])
+def test_an_export_without_nets_or_epochs_is_refused(written, key):
+    rewrite(written.folder, lambda info: info.update({key: {}}))
+    assert f"stage.json: its '{key}' cannot be read" in refusal(
+        lambda: load_export(written.folder, "inverse")
+    )
+
+
+@pytest.mark.parametrize("size", [2**70, 0, -1, "wide", None, [], float("nan")])
+def test_a_net_of_impossible_size_is_refused(written, size):
+    rewrite(written.folder, lambda info: info["nets"]["inverse"].update(size=size))
+    export = load_export(written.folder, "inverse")
+    assert "does not fit 'inverse'" in refusal(lambda: export.net("inverse"))

@@ -38,6 +38,13 @@ SHAPING: Mapping[str, tuple[str, ...]] = {
 """The shared sizes that each stage's nets depend on."""
 
 
+UNFIT = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError),
+    *(RuntimeError, SafetensorError),
+)
+"""What nets are answered by that are built from sizes which are none."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """The nets of one kept epoch.
@@ -110,8 +117,8 @@ class StageExport:
                     if key.startswith(prefix)
                 }
             net.load_state_dict(state)
-        except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
+        except UNFIT as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise HandoverError(
                 f"{path}: does not fit '{name}' ({reason}); {_again(self.folder)}"
             ) from error
@@ -209,9 +216,9 @@ def load_export(folder: Path, stage: str) -> StageExport:
         raise HandoverError(f"{path}: changed since it was written; {_again(folder)}")
     for key in ("nets", "selections", "dims", "vocabulary", "parents", "data"):
         entries = info.get(key)
-        of_entries = key in ("nets", "selections") and isinstance(entries, dict)
+        parts = key in ("nets", "selections")  # at least one, each with entries of its own
         if not isinstance(entries, dict) or (
-            of_entries and not all(isinstance(entry, dict) for entry in entries.values())
+            parts and not (entries and all(isinstance(one, dict) for one in entries.values()))
         ):
             raise HandoverError(f"{path}: its '{key}' cannot be read; {_again(folder)}")
     if info.get("image_range") != list(IMAGE_RANGE):

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.justify.handmade import Named, made, made_evidence, made_mapping
+from tests.justify.handmade import Named, ctr_change, made, made_evidence, made_mapping
 from tests.justify.page_parser import Page
 from xrj.justify.output import render
 from xrj.justify.page import PAGES, Calibration, Measure, index_page
@@ -44,6 +44,25 @@ def test_a_page_needs_nothing_from_outside(kind):
         assert all("://" not in address and address[0] not in "/." for address in addresses)
     else:
         assert all(address.startswith(start) for address in addresses)
+
+
+def test_the_two_widths_are_drawn_on_the_xray_and_both_generated_pictures():
+    text = text_of("justification")
+    assert "0.45 → 0.57</strong> from 2 to 3, 0.46 in the X-ray" in text
+    lines = re.findall(r'<path class="(\w+)" d="M([\d.]+) ([\d.]+)v4m0 -2H([\d.]+)m0 -2v4"/>', text)
+    assert lines == [
+        line
+        for left, right in (("31.60", "68.40"), ("32.00", "68.00"), ("27.20", "72.80"))
+        for line in (("thorax", "10.00", "63.00", "90.00"), ("heart", left, "58.00", right))
+    ]
+
+
+def test_only_what_is_measured_is_drawn():
+    evidence = made_evidence(ctr=ctr_change(0.46, 0.45, None, 1))
+    text = text_of("justification", evidence=evidence)
+    assert text.count('<path class="heart"') == 2
+    assert "→" not in text.split('id="words"')[0].split('id="pictures"')[1]
+    assert '<path class="heart"' not in text_of("justification", evidence=made_evidence(ctr=None))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from tests.commands import call_infer
 from tests.tiny import ROOT, TINY, places
 from xrj.command import EXTRAS, lasting, user_errors
+from xrj.config import TrainConfig
 from xrj.errors import ConfigError
 from xrj.estimate import estimate
 from xrj.files import locked, write_json
@@ -478,7 +479,7 @@ def read_records(path):
 )
 def test_a_missing_package_is_one_line_with_the_extra_that_holds_it(missing, remedy, capsys):
     with pytest.raises(SystemExit) as caught:
-        user_errors(lambda _cfg: missing_module(missing))(None)
+        user_errors(TrainConfig)(lambda _cfg: missing_module(missing))(OmegaConf.create())
     assert caught.value.code == 2
     said = capsys.readouterr().err
     assert said == f"error: {missing}: this Python module is not installed; {remedy}\n"
@@ -491,7 +492,7 @@ def missing_module(name):
 @pytest.mark.parametrize("name", ["xrj.nowhere", None])
 def test_a_missing_module_of_our_own_is_a_bug(name):
     with pytest.raises(ModuleNotFoundError):
-        user_errors(lambda _cfg: missing_module(name))(None)
+        user_errors(TrainConfig)(lambda _cfg: missing_module(name))(OmegaConf.create())
 
 
 def test_extras_are_those_of_the_package():

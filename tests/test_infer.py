@@ -267,7 +267,7 @@ def test_report_measures_and_shows(run, chain_runs, tmp_path):
     assert {part: len(figures) > 1 for part, figures in measured.items()} == dict.fromkeys(
         (
             *("diagnosis", "classifier", "captions", "refinement", "mapping", "validity"),
-            *("distance", "change", "ctr"),
+            *("words", "distance", "change", "ctr"),
         ),
         True,
     )

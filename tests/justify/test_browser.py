@@ -100,7 +100,7 @@ def test_nothing_moves_where_motion_is_unwelcome(visit, motion):
 
 def test_the_index_filters_sorts_and_keeps_it_in_the_address(visit):
     page = visit("index.html")
-    links = page.locator(".sheets a:visible")
+    links = page.locator(".sheets h3 a:visible")
 
     def order():
         return [link.get_attribute("href")[0] for link in links.all()]
@@ -112,7 +112,7 @@ def test_the_index_filters_sorts_and_keeps_it_in_the_address(visit):
     assert order() == ["2", "0"]
     assert page.locator("output").inner_text() == "2 of 3 shown"
     again = visit(f"index.html#{page.url.partition('#')[2]}")
-    assert [a.get_attribute("href")[0] for a in again.locator(".sheets a:visible").all()] == [
+    assert [a.get_attribute("href")[0] for a in again.locator(".sheets h3 a:visible").all()] == [
         *("2", "0")
     ]
     page.get_by_role("button", name="Show all").click()
@@ -123,7 +123,7 @@ def test_the_index_filters_sorts_and_keeps_it_in_the_address(visit):
 
 def test_the_index_reads_without_scripts(visit):
     page = visit("index.html", java_script_enabled=False)
-    assert page.locator(".sheets a:visible").count() == 3
+    assert page.locator(".sheets h3 a:visible").count() == 3
     assert page.locator("form:visible").count() == 0
 
 

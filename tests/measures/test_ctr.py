@@ -151,7 +151,7 @@ def test_the_error_on_phantoms_is_less_than_a_hundredth(phantoms, kind):
         images = [cv2.resize(image, (256, 256), interpolation=cv2.INTER_CUBIC) for image in images]
     chests = measure_chest(images)
     errors = np.array([c.ctr - t.ctr for c, t in zip(chests, truths, strict=True)])
-    assert np.abs(errors).mean() <= (0.008 if kind == "256" else 0.012)
+    assert np.abs(errors).mean() <= (0.01 if kind == "256" else 0.012)
     assert np.mean([c.confident for c in chests]) >= 0.9
 
 

@@ -110,7 +110,7 @@ def test_simulate_and_analyse(run, study, tmp_path):
 
 def test_serve_moves_the_links_to_its_address(run, study, monkeypatch):
     served = []
-    monkeypatch.setattr("xrj.study.steps.listen", lambda app, **place: served.append(place))
+    monkeypatch.setattr("xrj.web.server.serve", lambda app, **place: served.append(place))
     before = read_links(study.folder)
     assert run("serve", "serve.port=9000")[0] == 0
     assert served == [{"host": "127.0.0.1", "port": 9000}]

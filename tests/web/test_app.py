@@ -66,7 +66,7 @@ def test_an_upload_comes_back_justified(client):
     answer = finished(client, url)
     assert answer["justification"]["diagnosis"] == "normal"
     page = client.get(url).text
-    assert "What would look different if it were cardiomegaly" in page
+    assert "The X-ray, and the same X-ray were it cardiomegaly" in page
     files = unzipped(client, page)
     (folder,) = {name.split("/")[0] for name in files}
     assert json.loads(files[f"{folder}/justification.json"]) == answer["justification"]

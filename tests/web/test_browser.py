@@ -13,7 +13,7 @@ from tests.justify.handmade import LARGE
 from tests.web.pages import as_png, page_app, running, xray
 from xrj.datamodules.images import resize
 
-RESULT = "text=What would look different if it were cardiomegaly"
+RESULT = "text=The X-ray, and the same X-ray were it cardiomegaly"
 
 
 @pytest.fixture

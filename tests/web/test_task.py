@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 
 from tests.chains import CONF, LARGE
@@ -21,6 +22,7 @@ from xrj.command import user_errors
 from xrj.config import register
 from xrj.datamodules.images import prepare
 from xrj.errors import ConfigError, DataError
+from xrj.infer_config import InferConfig
 from xrj.tasks import run_task
 
 JSON = {"accept": "application/json"}
@@ -138,7 +140,7 @@ def test_without_the_extra_the_remedy_is_named(infer, monkeypatch, capsys, missi
     for name in [name for name in sys.modules if name.startswith("xrj.web.")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(SystemExit):
-        user_errors(lambda _cfg: infer("task=serve"))(None)
+        user_errors(InferConfig)(lambda _cfg: infer("task=serve"))(OmegaConf.create())
     said = capsys.readouterr().err
     assert (
         said == f"error: {missing}: this Python module is not installed; pip install 'xrj[web]'\n"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from xrj.datamodules.images import UInt8, read_image
+from xrj.datamodules.decoding import MAX_PIXELS, image_format
+from xrj.datamodules.images import UInt8
 from xrj.datamodules.paths import inside
+from xrj.datamodules.pictures import decode_picture
 from xrj.datamodules.tabular import read_csv
 from xrj.errors import DataError
 
@@ -111,7 +113,13 @@ def read_mask(path: Path, part: str, image: UInt8) -> UInt8:
     Raises:
         DataError: It cannot be read, has another size than the X-ray, or holds nothing.
     """
-    mask = read_image(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if image_format(data) not in ("PNG", "JPEG"):
+        raise DataError(f"{path}: a mask is a PNG or JPEG; give one")
+    mask = decode_picture(data, str(path), MAX_PIXELS)
     if mask.shape != image.shape:
         (height, width), (h, w) = image.shape, mask.shape
         raise DataError(

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -30,8 +31,9 @@ from xrj.datamodules.images import UInt8, read_image, resize, to_tensor
 from xrj.datamodules.masks import MASKS, MaskRow, read_mask, read_masks
 from xrj.errors import DataError
 from xrj.measures.masks import Plane, Width, components, dice, width_of
-from xrj.nets.folding import fold
-from xrj.nets.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from xrj.nets.segmenter import Segmenter
 
 WEIGHTS = Path(__file__).parent / "resources" / "segmenter.safetensors"
 """The trained net that comes with the package."""
@@ -88,7 +90,7 @@ class Chest:
         return np.asarray(self.sized(self.heart) > 0.5)
 
 
-def measure_chest(pictures: Sequence[UInt8], net: Segmenter | None = None) -> list[Chest]:
+def measure_chest(pictures: Sequence[UInt8], net: "Segmenter | None" = None) -> list[Chest]:
     """Find heart and lungs in frontal X-rays, lungs dark, and measure their widths.
 
     Args:
@@ -109,7 +111,7 @@ def measure_chest(pictures: Sequence[UInt8], net: Segmenter | None = None) -> li
 
 
 @cache
-def load_segmenter(path: Path) -> Segmenter:
+def load_segmenter(path: Path) -> "Segmenter":
     """Load a trained net, folded for speed.
 
     Args:
@@ -118,6 +120,9 @@ def load_segmenter(path: Path) -> Segmenter:
     Raises:
         DataError: It cannot be read or is of another net.
     """
+    from xrj.nets.folding import fold  # only now: what justifies knows no net until it measures
+    from xrj.nets.segmenter import Segmenter
+
     try:
         state = {
             key.removeprefix("segmenter."): value.float() if value.is_floating_point() else value
@@ -134,7 +139,7 @@ def load_segmenter(path: Path) -> Segmenter:
 
 
 @torch.no_grad()
-def _read(net: Segmenter, pictures: UInt8) -> Plane:
+def _read(net: "Segmenter", pictures: UInt8) -> Plane:
     """Return the masks of all readings, (readings, B, 2, R, R), of pictures (B, R, R)."""
     images = to_tensor(pictures)
     readings = []
@@ -252,7 +257,7 @@ class Found:
     overlaps: Mapping[str, float]
 
 
-def measure_rows(rows: Sequence[MaskRow], net: Segmenter | None = None) -> list[Found]:
+def measure_rows(rows: Sequence[MaskRow], net: "Segmenter | None" = None) -> list[Found]:
     """Measure X-rays whose ratio is known.
 
     Args:

@@ -36,6 +36,10 @@ class SegmenterModule(StageModule):
         self.rate, self.decay = rate, decay
         self._seen: list[tuple[Tensor, Tensor]] = []
 
+    def measures(self) -> set[str]:
+        """Return the names of all that is logged once an epoch."""
+        return {"rate", "train/loss", "val/loss", *(f"val/dice_{part}" for part in PARTS)}
+
     def exports(self) -> dict[str, nn.Module]:
         """Return the averaged net, in half precision: masks do not need more."""
         return {"segmenter": deepcopy(self.averaged.module).half()}

@@ -11,7 +11,9 @@ from xrj import losses
 from xrj.build import build_data
 from xrj.config import STAGES
 from xrj.datamodules.images import to_tensor
+from xrj.errors import ConfigError
 from xrj.handover import load_export
+from xrj.losses import teaching_loss
 from xrj.nets.noise import NoiseEncoder
 
 RATES = {"arae": 0.01, **dict.fromkeys(("gan1", "gan2", "inverse", "classifier"), 0.002)}
@@ -289,3 +291,52 @@ def test_label_means_are_those_of_all_ranks(build, monkeypatch):
     mean, label = module.posterior[0].detach(), batch["label"][len(batch["image"]) // 2 :]
     torch.testing.assert_close(followed[0], torch.cat([mean + rank for rank in range(ranks)]))
     assert followed[1].tolist() == [k + rank for rank in range(ranks) for k in label.tolist()]
+
+
+def test_teachers_learn_from_real_xrays_and_teach_the_generator(build):
+    module, batch = build("gan1", "gan1.teaching=2", "gan1.augment=1")
+    fake = module.synthesise(
+        module.generator, module.representation.join(
+            module.embed(batch["tokens"]), module.draw_noise(batch["image"])
+        ), batch
+    )  # fmt: skip
+    torch.manual_seed(5)
+    terms = module.constraints(fake, batch)
+    torch.manual_seed(5)
+    logits = module.teachers(module.roughened(fake))
+    torch.testing.assert_close(terms["teaching"], 2 * teaching_loss(logits, batch["label"]))
+    assert not module.teachers.training
+    (gradient,) = torch.autograd.grad(terms["teaching"], module.generator.output.weight)
+    assert gradient.abs().sum() > 0
+    assert module.measures() >= {"train/teaching", "train/teachers", "val/teachers"}
+    assert len(module.configure_optimizers()) == 3
+    before = {key: value.clone() for key, value in module.teachers.state_dict().items()}
+    _trainer(1).fit(module, _repeat(batch))
+    after = module.teachers.state_dict()
+    assert any(not value.equal(after[key]) for key, value in before.items())
+    assert set(module.exports()) == {"generator", "noise_encoder", "teachers"}
+
+
+def test_all_that_the_discriminator_sees_is_changed(build, monkeypatch):
+    seen = []
+
+    def spying(images, strength):
+        seen.append((images.shape, strength))
+        return images
+
+    monkeypatch.setattr("xrj.modules.adversarial.augment", spying)
+    module, batch = build("gan1", "gan1.augment=0.5")
+    _trainer(1).fit(module, _repeat(batch))
+    assert seen == [(batch["image"].shape, 0.5)] * 3  # real, generated for D, generated for G
+
+
+def test_stage_2_has_no_teachers_where_stage_1_had_none(build):
+    with pytest.raises(ConfigError, match=r"gan2\.teaching: .* was trained with gan1\.teaching=0"):
+        build("gan2", "gan2.teaching=1")
+
+
+def test_the_teaching_loss_is_the_mean_cross_entropy():
+    logits = torch.tensor([[[0.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]])
+    labels = torch.tensor([0, 1])
+    each = [0.693147, 2.126928, 0.313262, 0.693147]
+    assert teaching_loss(logits, labels).item() == pytest.approx(sum(each) / 4, rel=1e-5)

@@ -166,6 +166,8 @@ class AdversarialModule(StageModule):
         train = {f"train/{name}" for name in ("loss_d", "loss_g", "d_real", "d_fake", "d_wrong")}
         distances = {f"val/distance_{name}" for name in self.vocabulary.labels}
         always = {"rate", "val/distance"} | train | distances
+        if self.teachers is not None:
+            always |= {"train/teaching"}
         if self.noise_encoder is None:
             return always
         anchored = {"train/anchor", "val/anchor"}

@@ -34,10 +34,12 @@ class Gan1Module(AdversarialModule):
 
     def measures(self) -> set[str]:
         """Return the names of all that is logged once an epoch."""
-        if self.noise_encoder is None:
-            return super().measures()
-        terms = {"train/divergence", "train/leak"} if self.leak else {"train/divergence"}
-        return super().measures() | terms
+        measures = super().measures()
+        if self.teachers is not None:
+            measures |= {"train/teachers", "val/teachers"}
+        if self.noise_encoder is not None:
+            measures |= {"train/divergence", "train/leak"} if self.leak else {"train/divergence"}
+        return measures
 
     def exports(self) -> dict[str, nn.Module]:
         """Return the averaged generator, and what the next stages need beside it."""

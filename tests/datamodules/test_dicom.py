@@ -22,7 +22,8 @@ from pydicom.uid import (
 
 from tests.datamodules.radiographs import as_bytes, encoded, hides_the_patient, radiograph, sequence
 from xrj.datamodules.decoding import decode_image, image_format
-from xrj.datamodules.images import read_image, shown_path
+from xrj.datamodules.images import read_image
+from xrj.justify.intake import shown_name
 
 
 @pytest.fixture
@@ -376,9 +377,9 @@ def test_outputs_call_a_dicom_file_by_its_content(tmp_path, grey):
     for place in ("DOE_JANE.dcm", "DOE_/JANE", "other.DCM"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).write_bytes(data)
-        names.add(str(shown_path(tmp_path / place)))
+        names.add(shown_name(tmp_path / place))
     (name,) = names
     assert name.startswith("xray-")
     (tmp_path / "DOE_JANE.dcm").write_bytes(b"broken")
-    assert hides_the_patient(str(shown_path(tmp_path / "DOE_JANE.dcm")))
-    assert shown_path(tmp_path / "a.png") == tmp_path / "a.png"
+    assert hides_the_patient(shown_name(tmp_path / "DOE_JANE.dcm"))
+    assert shown_name(tmp_path / "a.png") == str(tmp_path / "a.png")

@@ -60,6 +60,8 @@ def test_ours_is_valid_and_a_random_step_as_long_is_less(xrays, start, ours):
     length, expected = (other.r - start.r).norm(dim=1), (ours.r - start.r).norm(dim=1)
     assert length.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
     assert other.converged.sum() < 6
+    certainty = MODEL.label_logits(other.r).softmax(dim=1)[torch.arange(6), ours.targets]
+    assert (other.converged == (certainty > 0.5).numpy()).all()
     assert (labels_of(other.r) == ours.targets)[other.converged].all()
     again = step_at_random(MODEL, start.r, ours, 0.5, xrays.names, 0)
     assert again.r.equal(other.r)

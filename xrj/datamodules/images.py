@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from xrj.datamodules.decoding import UInt8 as UInt8
-from xrj.datamodules.decoding import anonymous_name, decode_image, image_format
+from xrj.datamodules.decoding import decode_image
 from xrj.errors import DataError
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -40,19 +40,6 @@ def read_image(path: Path, warn: Callable[[str], object] | None = None) -> UInt8
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     return decode_image(data, str(path), warn=warn)
-
-
-def shown_path(path: Path) -> Path:
-    """Return what outputs call an X-ray's file: its path, or, for DICOM, a name from its content.
-
-    Names of DICOM files and of their folders often are names of patients.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError:
-        data = b""
-    is_dicom = image_format(data) == "DICOM" or path.suffix.lower() in DICOM_SUFFIXES
-    return Path(anonymous_name(data)) if is_dicom else path
 
 
 def resize(image: UInt8, size: int) -> UInt8:

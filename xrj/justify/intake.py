@@ -27,8 +27,6 @@ DEVICES = frozenset(
 """Names that no folder may have where results are copied to Windows."""
 HEAD = 132
 """Bytes that tell a picture: up to the end of DICOM's prefix."""
-BARE = re.compile(rb"[\x02\x08]\0[\0-\x7f]\0([A-Z]{2}|.\0\0\0)", re.DOTALL)
-"""How DICOM begins without preamble: a tag of its first groups, and a VR or a short length."""
 UNSAFE = re.compile(r'[<>:"/\\|?*\ufffd]')
 LONGEST = 200
 """Bytes of a folder's name; file systems take 255, of which a number needs some."""
@@ -214,7 +212,7 @@ def _mode(path: Path) -> int:
 def _format(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(HEAD)
-    return image_format(head) or ("DICOM" if BARE.match(head) else None)
+    return image_format(head)
 
 
 def _may_be_xray(path: Path) -> bool:

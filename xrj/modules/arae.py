@@ -1,6 +1,5 @@
 """Stage `arae`: the adversarially regularised text autoencoder (section 3.1)."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from xrj.modules.base import (
     Selection,
     StageModule,
     adam,
+    annealed,
     description,
     set_rate,
     unique_parameters,
@@ -112,8 +112,8 @@ class AraeModule(StageModule):
 
     def on_train_epoch_start(self) -> None:
         """Set the learning rates of this epoch."""
-        share = self.current_epoch / max(self.trainer.max_epochs or 1, 1)
-        factor = 0.5 * (1 + math.cos(math.pi * share)) if self.cosine else 1.0
+        epochs = self.trainer.max_epochs or 1
+        factor = annealed(self.current_epoch, epochs) if self.cosine else 1.0
         for optimizer, rate in zip(self.optimizer_list(), self.rates, strict=True):
             set_rate(optimizer, rate * factor)
         self.log("rate", self.rates[0] * factor)

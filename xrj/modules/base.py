@@ -190,6 +190,11 @@ def set_rate(optimizer: Any, rate: float) -> None:
         group["lr"] = rate
 
 
+def annealed(epoch: int, epochs: int) -> float:
+    """Return the factor on a rate that falls to zero along half a cosine, at `epoch` from 0."""
+    return 0.5 * (1 + math.cos(math.pi * epoch / max(epochs, 1)))
+
+
 def halved(rate: float, epoch: int, milestones: list[int]) -> float:
     """Return `rate` halved once for each milestone that `epoch` (from 0) has reached."""
     return float(rate * 0.5 ** sum(epoch >= milestone for milestone in milestones))

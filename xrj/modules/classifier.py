@@ -1,7 +1,5 @@
 """Stage `classifier`: an independent image classifier (table 3)."""
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,6 +12,7 @@ from xrj.modules.base import (
     Batch,
     Selection,
     StageModule,
+    annealed,
     diagnosis_measures,
     set_rate,
 )
@@ -69,8 +68,7 @@ class ClassifierModule(StageModule):
 
     def on_train_epoch_start(self) -> None:
         """Set the learning rate of this epoch."""
-        share = self.current_epoch / max(self.trainer.max_epochs or 1, 1)
-        rate = self.rate * 0.5 * (1 + math.cos(math.pi * share))
+        rate = self.rate * annealed(self.current_epoch, self.trainer.max_epochs or 1)
         set_rate(self.optimizer_list()[0], rate)
         self.log("rate", rate)
 

@@ -1,6 +1,5 @@
 """Stage `segmenter`: heart and lungs of a frontal X-ray as masks."""
 
-import math
 from copy import deepcopy
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch.optim import AdamW, Optimizer
 
 from xrj import losses
 from xrj.measures.masks import dice
-from xrj.modules.base import Batch, Selection, StageModule, averaged, set_rate
+from xrj.modules.base import Batch, Selection, StageModule, annealed, averaged, set_rate
 from xrj.nets.segmenter import PARTS
 
 
@@ -50,8 +49,7 @@ class SegmenterModule(StageModule):
 
     def on_train_epoch_start(self) -> None:
         """Set the learning rate of this epoch."""
-        share = self.current_epoch / max(self.trainer.max_epochs or 1, 1)
-        rate = self.rate * 0.5 * (1 + math.cos(math.pi * share))
+        rate = self.rate * annealed(self.current_epoch, self.trainer.max_epochs or 1)
         set_rate(self.optimizer_list()[0], rate)
         self.log("rate", rate)
 

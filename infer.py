@@ -1,7 +1,11 @@
 """Justify X-rays, report on a chain: `python infer.py image=PATH`; see `--help`."""
 
 import os
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `run_command`: nothing is begun
 
 import hydra
 from omegaconf import DictConfig

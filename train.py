@@ -1,6 +1,10 @@
 """Train a stage: `python train.py stage=arae`; see `python train.py --help`."""
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `run_command`: nothing is begun
 
 import hydra
 from omegaconf import DictConfig

@@ -277,6 +277,19 @@ def test_ctrl_c_ends_the_chain_and_says_how_to_continue(monkeypatch, capsys, tmp
     assert began == ["arae"]
 
 
+@pytest.mark.parametrize("program", ["train.py", "infer.py"])
+def test_ctrl_c_while_imports_run_is_quiet(tmp_path, program):
+    (tmp_path / "hydra.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", encoding="utf-8"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    # A runner of tests may ignore the signal, which processes inherit.
+    restore = "import runpy, signal; signal.signal(2, signal.default_int_handler); "
+    code = f"{restore}runpy.run_path({str(ROOT / program)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
 @pytest.mark.parametrize(("task", "words"), [("justify", "begins anew"), ("evaluate", "continues")])
 def test_ctrl_c_while_justifying(monkeypatch, capsys, tmp_path, task, words):
     monkeypatch.setattr("xrj.tasks.run_task", interrupted)

@@ -285,6 +285,11 @@ def check_inference(cfg: DictConfig) -> None:
         raise ConfigError(f"evaluate.critic.rate={rate}: must lie between 0 and 1")
     if cfg.evaluate.xrays is not None and cfg.evaluate.xrays < 2:
         raise ConfigError(f"evaluate.xrays={cfg.evaluate.xrays}: must be at least 2, or null")
+    if cfg.task == "serve" and cfg.out:
+        raise ConfigError(
+            f"out={cfg.out}: task=serve keeps what is uploaded in memory alone; leave out= away, "
+            "the page offers each justification as a file"
+        )
     if not 0 <= cfg.serve.port < 1 << 16:
         raise ConfigError(f"serve.port={cfg.serve.port}: must lie between 0 and 65535")
     terms = ("alt_diagnosis", "img_similarity", "emb_similarity")

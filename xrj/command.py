@@ -211,6 +211,8 @@ def run_command(main: Callable[[], None], schema: type, stopped: str) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register()
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as the commands leave it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with _one_line(schema):
             _check_flags(schema)
             sys.argv[1:] = quote(sys.argv[1:], schema)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from omegaconf import DictConfig
@@ -194,7 +195,12 @@ def _train_claimed(
     if _rank() == 0:
         write_json(folder / "counts.json", asdict(data.table.counts))
         data.table.split.write(folder / "split.json")
-        run = {"version": __version__, "settings": _settings(cfg, parents), "data": made_of}
+        run = {
+            "version": __version__,
+            "typed": list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+            "settings": _settings(cfg, parents),
+            "data": made_of,
+        }
         write_json(folder / "run.json", run)
     try:
         _fit(trainer, folder / "last.ckpt", module, data, begun=begun)

@@ -176,6 +176,11 @@ def test_several_labels_in_a_cell_are_another_label_and_said(write, label):
             "none of [^\n]* occurs, but 'nodule' (1)",
         ),
         (f"images/a.png,p1,PA,,{FINDINGS}", LABELS, "none of [^\n]* occurs, but 'empty' (1)"),
+        (
+            f"images/a.png,p1,PA,normal;nodule,{FINDINGS}",
+            LABELS,
+            "; 1 name several labels: give each image one",
+        ),
         (f"images/a.png,p1,PA,no,{FINDINGS}", ("True", "False"), "but 'no' (1);[^\n]*quote 'yes'"),
         ("images/a.png,p1,PA,normal,", LABELS, "the findings are empty"),
         ("images/a.png,p1,PA,normal,NaN", LABELS, "the findings are empty"),

@@ -1,13 +1,15 @@
 """Which chains an evaluation is of: names and patterns, and refusals in one line."""
 
+import shlex
 import shutil
 
 import pytest
 
-from tests.reproduction.evaluating import chains, changed, evaluate, rewrite
+from tests.reproduction.evaluating import chains, changed, configured, evaluate, rewrite
 from xrj.errors import ConfigError, HandoverError
 from xrj.evaluate.chains import Chain, Splits
 from xrj.files import write_json
+from xrj.reproduction.evaluation import Evaluation
 
 
 def test_unknown_names_are_refused_in_one_line(runs):
@@ -44,6 +46,21 @@ def test_a_chain_of_the_papers_preset_is_no_seed_of_the_default(runs):
             ConfigError, match=r"evaluate\.paper: tiny-1: stands in evaluate\.seeds"
         ):
             chains(runs, f"evaluate.seeds=[{pattern}]", "evaluate.paper=[tiny-1]")
+
+
+def test_a_command_repeats_what_the_chain_was_trained_with(runs):
+    one = Chain("tiny", {"arae": runs / "tiny" / "arae"})
+    record = runs / "tiny" / "arae" / "run.json"
+    write_json(record, {"settings": {}})
+    assert one.typed() is None
+    kept = ["experiment=demo", "dims.noise=8", "data.csv=/a b/x.csv", "+data.extra=1"]
+    own = ["stage='arae'", "name='tiny'", "runs='/r'", "arae.rate=1", "parents.arae='/p'"]
+    quoted = [*kept[:2], "data.csv='/a b/x.csv'", kept[3]]
+    write_json(record, {"settings": {}, "typed": [*own, *quoted, "trainer.devices=2"]})
+    assert one.typed() == kept
+    made = Evaluation(configured(runs), chains(runs), *[None] * 6).train("gan2", width="3")
+    shown = "`python train.py stage=gan2 name=tiny width=3"
+    assert made == f"{shown} runs={runs} {shlex.join(kept)}`"
 
 
 @pytest.mark.parametrize("key", ["sweep", "embeddings"])

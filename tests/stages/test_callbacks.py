@@ -238,13 +238,16 @@ def test_a_loss_or_a_measure_that_is_not_finite_ends_any_stage(name, value):
         callback.on_train_epoch_end(trainer, None)
 
 
-def test_weights_that_are_not_finite_end_any_stage():
+@pytest.mark.parametrize(
+    ("value", "said"), [(torch.inf, "not finite"), (torch.nan, "not finite"), (-1e7, "beyond 1e")]
+)
+def test_weights_that_no_net_can_use_end_any_stage(value, said):
     module = torch.nn.ModuleDict({"generator": torch.nn.BatchNorm1d(2)})
     trainer = SimpleNamespace(sanity_checking=False, current_epoch=0)
     callback = StopUnlessFinite("gan1", "lower it")
     callback.on_validation_start(trainer, module)
-    module["generator"].running_var[0] = torch.inf
-    with pytest.raises(ConfigError, match="the weights of generator are not finite"):
+    module["generator"].running_var[0] = value
+    with pytest.raises(ConfigError, match=f"the weights of generator are {said}"):
         callback.on_validation_start(trainer, module)
 
 

@@ -118,6 +118,7 @@ def test_serve_justifies_what_is_uploaded_until_it_is_stopped(infer, capsys):
     ("override", "reason"),
     [
         ("serve.port=70000", "serve.port=70000: must lie between"),
+        ("out=kept", "out=kept: task=serve keeps what is uploaded in memory alone"),
         ("serve.max_waiting=0", "serve.max_waiting=0: must be at least 1"),
         ("+serve.typo=1", "serve.typo: no such setting"),
         ("serve.host=256.1.1.1", "cannot be listened on"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from xrj.datamodules.labels import LabelRule, assign, match_labels
+from xrj.datamodules.labels import LabelRule, assign, match_labels, one_each
 from xrj.datamodules.records import Collection, Counts, ImageRecord, Report, TextRecord
 from xrj.datamodules.text import listed, short
 from xrj.datamodules.views import View
@@ -131,7 +131,8 @@ def refuse_nothing(
     quoted = "; quote 'yes', 'no', 'on' and 'off' in YAML" if {"True", "False"} & {*labels} else ""
     why = {
         "with one of the labels": f"none of {', '.join(labels)} occurs, but "
-        f"{listed(counts.other) or 'no label at all'}; change data.labels or the data{quoted}",
+        f"{listed(counts.other) or 'no label at all'}; change data.labels or the data{quoted}"
+        f"{one_each(counts.other, labels)}",
         "with findings": "the findings are empty; fill them in",
         "frontal view": "no view is frontal, but "
         f"{listed({name or 'unknown': number for name, number in views.items()})}; state the views",

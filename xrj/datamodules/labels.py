@@ -100,12 +100,7 @@ def match_labels(
             f"{source}: {sum(numbers[label] for label in guessed):,} labels are spelled otherwise "
             f"than in data.labels, such as '{short(guessed[0])}' for '{chosen[guessed[0]]}'"
         )
-    several = {
-        label: number
-        for label, number in counts.other.items()
-        if len(parts := re.split(r"[;|,/+&]", label)) > 1
-        and any(folded(part) in names for part in parts)
-    }
+    several = several_in_one(counts.other, labels)
     if several:
         counts.notes.append(
             f"{source}: {sum(several.values()):,} labels name several and count as another one: "
@@ -114,3 +109,22 @@ def match_labels(
     if others := {label: n for label, n in counts.other.items() if label not in several}:
         counts.notes.append(f"{source}: labels that data.labels does not name: {listed(others)}")
     return chosen
+
+
+def several_in_one(numbers: Mapping[str, int], labels: Sequence[str]) -> dict[str, int]:
+    """Return the labels, with their numbers, that name several, one of `labels` among them."""
+    names = {folded(label) for label in labels}
+    return {
+        label: number
+        for label, number in numbers.items()
+        if len(parts := re.split(r"[;|,/+&]", label)) > 1
+        and any(folded(part) in names for part in parts)
+    }
+
+
+def one_each(numbers: Mapping[str, int], labels: Sequence[str]) -> str:
+    """Return what to add to an error where labels lack because cells name several; or nothing."""
+    several = several_in_one(numbers, labels)
+    return (
+        f"; {sum(several.values()):,} name several labels: give each image one" if several else ""
+    )

@@ -13,7 +13,7 @@ import pandas as pd
 from xrj.datamodules import openi
 from xrj.datamodules.captions import make_captions, sentences
 from xrj.datamodules.commands import run_command
-from xrj.datamodules.labels import PAPER_RULES
+from xrj.datamodules.labels import PAPER_RULES, one_each
 from xrj.datamodules.records import Collection, Counts, ImageRecord, TextRecord
 from xrj.datamodules.splits import SPLITS, Split, given_split, make_splits, read_split_file
 from xrj.datamodules.text import listed
@@ -129,7 +129,7 @@ def build_table(
         occurring = listed(counts.other | Counter(images["label"].tolist()))
         raise DataError(
             f"no image is labelled '{idle[0]}'; check data.labels: the labels that occur are "
-            f"{occurring}"
+            f"{occurring}{one_each(counts.other, labels)}"
         )
     if idle := [name for name in ("train", "val") if name not in set(images["split"])]:
         people = images.drop_duplicates("patient_id")["label"].tolist()

@@ -1,5 +1,6 @@
 """Trained chains by name, and what one of them says of a split."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,19 @@ class Chain:
         path = self.folders[stage] / "run.json"
         settings: dict[str, Any] = read_json(path)["settings"] if path.is_file() else {}
         return settings
+
+    def typed(self) -> list[str] | None:
+        """Return what was typed for all stages, as the autoencoder records it; None where not.
+
+        Such as `experiment=NAME` or `data.csv=FILE`; no names, parents or settings of a stage.
+        """
+        path = self.folders["arae"] / "run.json"
+        typed: list[str] | None = read_json(path).get("typed") if path.is_file() else None
+        if typed is None:
+            return None
+        own = re.compile(r"[+~]*(name|stage|runs|(arae|parents|trainer|logger|hydra)[./].*)=")
+        kept = (one for one in typed if not own.match(one))
+        return [re.sub(r"='([^'\\]*)'$", r"=\1", one) for one in kept]  # quoted for Hydra
 
     def seed(self, stage: str) -> int | None:
         """Return the seed of a stage's training; None where it is not recorded."""

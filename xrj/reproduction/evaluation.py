@@ -1,5 +1,6 @@
 """What all tables of an evaluation share: chains, data, settings, and where finished tables lie."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -212,7 +213,11 @@ class Evaluation:
 
     def train(self, stage: str, **settings: str) -> str:
         """Return the command that trains a stage beside the main chain."""
-        given = {"name": self.chains.main.name} | settings
-        runs = {} if self.cfg.runs == "runs" else {"runs": self.cfg.runs}
-        rest = " ".join(f"{key}={value}" for key, value in {**given, **runs}.items())
-        return f"`python train.py stage={stage} {rest}` with the settings of this chain"
+        main = self.chains.main
+        given = {"stage": stage, "name": main.name} | settings
+        if self.cfg.runs != "runs":
+            given["runs"] = self.cfg.runs
+        typed = main.typed()
+        rest = shlex.join([*(f"{key}={value}" for key, value in given.items()), *(typed or ())])
+        known = " with the settings of this chain" if typed is None else ""
+        return f"`python train.py {rest}`{known}"

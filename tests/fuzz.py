@@ -8,9 +8,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -205,10 +205,13 @@ def fault(path: Path, read: Callable[[Path], object]) -> str | None:
 
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(SECONDS)
+    printed = StringIO()  # logs, too: without a handler they go to the standard error
+    message = ""
     try:
-        with warnings.catch_warnings(record=True) as said:
-            read(path)
-        message = " ".join(str(warning.message) for warning in said)
+        with redirect_stdout(printed), redirect_stderr(printed):
+            with warnings.catch_warnings(record=True) as said:
+                read(path)
+            message = " ".join(str(warning.message) for warning in said)
     except UserError as error:
         message = str(error)
         if len(message.splitlines()) != 1:
@@ -222,6 +225,7 @@ def fault(path: Path, read: Callable[[Path], object]) -> str | None:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+    message += printed.getvalue()
     return None if hides_the_patient(message) else f"names the patient: {message}"
 
 

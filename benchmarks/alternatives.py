@@ -22,7 +22,7 @@ from torch import Tensor
 from xrj.build import build_evaluation_data
 from xrj.config import plain, register
 from xrj.datamodules.images import UInt8, read_image
-from xrj.evaluate.features import read_features
+from xrj.evaluate.features import read_features, thumbnails
 from xrj.handover import load_export
 from xrj.justify.justification import Justification, justify_all
 from xrj.justify.model import JustificationModel
@@ -91,6 +91,7 @@ def measure(
             "on_xray": _share([one.on_xray.agrees for one in evidence]),
         },
         "judges": _judged(found, labels, pictures, judges),
+        "own_nearest_by_grey_values": _own_nearest(found, pictures),
         "redrawn_share": {
             "median": float(np.median([one.on_xray.redrawn for one in found])),
             "ninth_decile": float(np.quantile([one.on_xray.redrawn for one in found], 0.9)),
@@ -109,13 +110,22 @@ def measure(
     }
 
 
-def _share(values: Sequence[bool]) -> float:
+def _share(values: Sequence[bool] | np.ndarray) -> float:
     return float(np.mean(values))
 
 
 def _diagnosis(certainty: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     report = diagnosis_report(certainty, labels)
     return {"accuracy": report.accuracy, "auroc": report.auroc}
+
+
+def _own_nearest(found: Sequence[Justification], pictures: dict[str, UInt8]) -> dict[str, float]:
+    """Return how often no other X-ray of the split is as similar, without any net."""
+    grey, names = {kind: thumbnails(x) for kind, x in pictures.items()}, [x.image for x in found]
+    return {
+        kind: _share(own_ranks(grey[kind], grey["xray"], names, names) == 1)
+        for kind in ("redrawn", "on_xray")
+    }
 
 
 def _judged(

@@ -116,7 +116,7 @@ def justify_images(cfg: DictConfig) -> None:
         print(told, file=sys.stderr)
     if total > 1:
         title = f"{len(sheets)} chest X-rays, diagnosed and justified"
-        print(write_index(out, index_page(title, sheets, skipped=skipped)))
+        print(write_index(out, index_page(title, sheets, skipped=skipped), sheets))
     else:
         print(out / sheets[0].folder / PAGE_NAME)
 
@@ -171,7 +171,8 @@ def report(cfg: DictConfig) -> None:
         f"Command: {command}"
     )
     title = f"{len(sheets)} chest X-rays, diagnosed and justified"
-    page = write_index(out, index_page(title, sheets, measures=table, setting=setting))
+    index = index_page(title, sheets, measures=table, setting=setting)
+    page = write_index(out, index, sheets)
     print(as_text(table))
     print(page)
 

@@ -176,6 +176,22 @@ def test_a_failed_check_is_plain_to_see(kind):
     assert not [one for _, one in passed.tags if one.get("role") == "alert"]
 
 
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        ({"data": "phantom", "trained_on": 680}, "680 rendered phantoms, not on patients"),
+        ({"data": "manifest", "trained_on": 4077}, "4,077 X-rays that its maker chose"),
+        ({"data": "iu_xray", "trained_on": None}, "X-rays of the public collection IU X-Ray"),
+    ],
+)
+def test_page_and_index_say_what_the_model_was_trained_on(identity, said):
+    model = Named(identity={"name": "mine", **identity})
+    made_page = render(made(), model, "x")
+    for text in (made_page.files["justification.html"].decode(), index_page("", [made_page.sheet])):
+        assert f"Trained on {said}" in Page(text).words
+        assert ('class="badge phantoms"' in text) == (identity["data"] == "phantom")
+
+
 def test_without_a_true_label_nothing_is_right_or_wrong():
     assert "true label" not in Page(text_of("justification", truth=None)).words
     index = Page(text_of("index", truth=None))

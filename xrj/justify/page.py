@@ -22,11 +22,13 @@ from xrj.justify.pictures import BRIGHTER, DARKER
 from xrj.justify.wording import IN_WORDS, UNCERTAIN, in_words, marked, percent
 
 TRAINED_ON = {
-    "phantom": "rendered phantoms, no patients",
-    "iu_xray": "X-rays of IU X-Ray",
-    "manifest": "X-rays of a manifest",
+    "phantom": "rendered phantoms, not on patients",
+    "iu_xray": "X-rays of the public collection IU X-Ray",
+    "manifest": "X-rays that its maker chose",
 }
 """What a model learned from, by the source of its data."""
+NEIGHBOURS = "<!-- neighbours -->"
+"""Stands in a page where the links to its neighbours go once there is an index."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Sheet:
     @property
     def trained_on(self) -> str | None:
         """What the model learned from, in words; None where it does not say."""
-        return TRAINED_ON.get(self.record["model"].get("data", ""))
+        model = self.record["model"]
+        source, number = TRAINED_ON.get(model.get("data", "")), model.get("trained_on")
+        return source and (f"{number:,} {source}" if number else source)
 
     @property
     def warnings(self) -> list[str]:
@@ -154,6 +158,7 @@ def justification_context(
         "album": album,
         "calibration": calibration,
         "groups": checklist(sheet.record),
+        "neighbours": Markup(NEIGHBOURS),
         "policy": _policy("data:", VIEWER),
         "script": Markup(VIEWER),  # noqa: S704  # a file of the package
     }
@@ -162,6 +167,19 @@ def justification_context(
 def justification_page(context: Mapping[str, Any]) -> str:
     """Return the page of one justification."""
     return PAGES.get_template("justification.html.j2").render(context)
+
+
+def linked(page: str, before: Sheet | None, after: Sheet | None, place: str) -> str:
+    """Return the page of a justification with links to the index and to its neighbours there.
+
+    Args:
+        page: As `justification_page` gives it; another one is returned as it is.
+        before: The one before it in the index; None for the first.
+        after: The one after it; None for the last.
+        place: Which one of how many it is.
+    """
+    links = PAGES.get_template("parts.html.j2").module.neighbours(before, after, place)  # type: ignore[attr-defined]  # a macro
+    return page.replace(NEIGHBOURS, links, 1)
 
 
 def index_page(

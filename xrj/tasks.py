@@ -329,12 +329,12 @@ def _line(sheet: Sheet) -> str:
     found = f"{other['diagnosis']} {'after' if other['converged'] else 'NOT found in'} {tries}"
     warned = f", {count(len(sheet.warnings), 'warning', 'warnings')}" if sheet.warnings else ""
     redrawn = record["evidence"]["reconstruction"]
+    first = f"{sheet.strange}, NOT to be relied on: " if sheet.strange else ""
     unsure = ""
-    if sheet.unlike:
-        unsure = "; NOT to be relied on: unlike the X-rays of the training"
-    elif redrawn["unexplained"] > redrawn["allowed"]:
+    if not sheet.strange and redrawn["unexplained"] > redrawn["allowed"]:
         unsure = "; NOT to be relied on: the reconstruction is far from the X-ray"
-    return f"{sheet.name}: {record['diagnosis']} ({certainty}){warned}; alternative {found}{unsure}"
+    answer = f"{record['diagnosis']} ({certainty}){warned}; alternative {found}{unsure}"
+    return f"{sheet.name}: {first}{answer}"
 
 
 def _command() -> str:

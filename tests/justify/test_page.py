@@ -177,6 +177,29 @@ def test_a_failed_check_is_plain_to_see(kind):
 
 
 @pytest.mark.parametrize(
+    ("changes", "heading"),
+    [
+        ({"frontal": False}, "not recognised as a frontal chest X-ray"),
+        ({"frontal": False, "unlike": "a negative"}, "not recognised as a frontal chest X-ray"),
+        ({"frontal": True, "unlike": "unlike"}, "unlike the X-rays of the training"),
+        ({"frontal": None, "unlike": None}, "normal"),
+    ],
+)
+def test_no_diagnosis_stands_as_the_title_of_a_strange_xray(changes, heading):
+    evidence = made_evidence(warnings=("It is strange.",), **changes)
+    one = render(made(evidence=evidence), Named(), "x")
+    page = one.files["justification.html"].decode()
+    (title,) = re.findall(r"<h1>(.*?)</h1>", page)
+    assert title == f'<span class="label">{heading}</span>'
+    assert f"<title>{heading}: " in page
+    assert ("cannot be relied on: normal" in page) == (heading != "normal")
+    index = index_page("", [one.sheet])
+    assert f'<span class="label">{heading}</span>' in index
+    assert f'data-diagnosis="{heading}"' in index
+    assert ("answers normal" in index) == (heading != "normal")
+
+
+@pytest.mark.parametrize(
     ("identity", "said"),
     [
         ({"data": "phantom", "trained_on": 680}, "680 rendered phantoms, not on patients"),

@@ -27,7 +27,7 @@ TRAINED_ON = {
     "manifest": "X-rays that its maker chose",
 }
 """What a model learned from, by the source of its data."""
-NEIGHBOURS = "<!-- neighbours -->"
+NEIGHBOURS = Markup("<!-- neighbours -->")
 """Stands in a page where the links to its neighbours go once there is an index."""
 
 
@@ -61,9 +61,16 @@ class Sheet:
         return float(self.record["certainty"][self.record["diagnosis"]])
 
     @property
-    def unlike(self) -> bool:
-        """Whether the X-ray is unlike those that the model learned from."""
-        return self.record["evidence"]["unlike"] is not None
+    def strange(self) -> str | None:
+        """Why nothing said of the X-ray can be relied on; None where it is one as they should be."""
+        if self.record["evidence"]["frontal"] is False:
+            return "not recognised as a frontal chest X-ray"
+        return self.record["evidence"]["unlike"] and "unlike the X-rays of the training"
+
+    @property
+    def heading(self) -> str:
+        """What stands as its title: the diagnosis, where there is one to rely on."""
+        return self.strange or str(self.record["diagnosis"])
 
     @property
     def trained_on(self) -> str | None:
@@ -158,7 +165,7 @@ def justification_context(
         "album": album,
         "calibration": calibration,
         "groups": checklist(sheet.record),
-        "neighbours": Markup(NEIGHBOURS),
+        "neighbours": NEIGHBOURS,
         "policy": _policy("data:", VIEWER),
         "script": Markup(VIEWER),  # noqa: S704  # a file of the package
     }
@@ -178,7 +185,7 @@ def linked(page: str, before: Sheet | None, after: Sheet | None, place: str) -> 
         after: The one after it; None for the last.
         place: Which one of how many it is.
     """
-    links = PAGES.get_template("parts.html.j2").module.neighbours(before, after, place)  # type: ignore[attr-defined]  # a macro
+    links = PAGES.get_template("neighbours.html.j2").render(before=before, after=after, place=place)
     return page.replace(NEIGHBOURS, links, 1)
 
 
@@ -206,7 +213,7 @@ def index_page(
         measures=measures,
         setting=setting,
         skipped=skipped,
-        labels=sorted({sheet.record["diagnosis"] for sheet in sheets}),
+        labels=sorted({sheet.heading for sheet in sheets}),
         certainties=[words for _, words in IN_WORDS] + [UNCERTAIN],
         script=Markup(script),  # noqa: S704  # a file of the package
         policy=_policy("'self'", script),

@@ -62,7 +62,7 @@ class Sheet:
 
     @property
     def strange(self) -> str | None:
-        """Why nothing said of the X-ray can be relied on; None where it is one as they should be."""
+        """Why nothing said of the X-ray can be relied on; None where nothing speaks against it."""
         if self.record["evidence"]["frontal"] is False:
             return "not recognised as a frontal chest X-ray"
         return self.record["evidence"]["unlike"] and "unlike the X-rays of the training"

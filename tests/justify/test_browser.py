@@ -81,7 +81,7 @@ def test_a_justification_prints_on_two_pages(visit):
 def test_neighbours_are_reached_by_keyboard_and_touch_without_scripts_and_not_printed(visit):
     page = visit("0/justification.html", 390, has_touch=True, java_script_enabled=False)
     links = page.locator("nav a")
-    assert links.all_inner_texts() == [f"Next →: {LONG}", "All X-rays"]
+    assert links.all_text_contents() == [f"Next →: {LONG}", "All X-rays"]
     assert all(link.bounding_box()["height"] >= 44 for link in links.all())
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")

@@ -197,7 +197,7 @@ def test_what_is_doubtful_is_told_everywhere(run, tmp_path):
         assert (doubt in page) == (file == name)
     assert doubt in (tmp_path / "results/index.html").read_text()
     assert status == 0
-    assert [line.count("; NOT to be relied on: ") for line in out] == [1, 1, 0]
+    assert [line.count("NOT to be relied on: ") for line in out] == [1, 1, 0]
 
 
 def test_an_image_that_is_missing_is_told_before_torch_loads(run, monkeypatch):

@@ -299,7 +299,7 @@ def _build_inverse(
     }
     return InverseModule(
         inverse=build_net(inverse),
-        familiarity=_familiarity(cfg.dims.small, data),
+        familiarity=build_familiarity(cfg.dims.small, data),
         encoder=parents["arae"].net("encoder"),
         decoder=parents["arae"].net("decoder"),
         generator=parents["gan1"].net("generator"),
@@ -317,7 +317,7 @@ def _build_inverse(
     )
 
 
-def _familiarity(size: int, data: IUXRayDataModule) -> nn.Module:
+def build_familiarity(size: int, data: IUXRayDataModule) -> Familiarity:
     """Return what tells X-rays unlike those of the training split, fitted to them."""
     familiarity = cast(Familiarity, build_net({"net": "Familiarity", "size": size}))
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")

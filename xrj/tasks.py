@@ -116,7 +116,7 @@ def justify_images(cfg: DictConfig) -> None:
         print(told, file=sys.stderr)
     if total > 1:
         title = f"{len(sheets)} chest X-rays, diagnosed and justified"
-        print(write_index(out, index_page(title, sheets, skipped=skipped)))
+        print(write_index(out, index_page(title, sheets, skipped=skipped), sheets))
     else:
         print(out / sheets[0].folder / PAGE_NAME)
 
@@ -171,7 +171,8 @@ def report(cfg: DictConfig) -> None:
         f"Command: {command}"
     )
     title = f"{len(sheets)} chest X-rays, diagnosed and justified"
-    page = write_index(out, index_page(title, sheets, measures=table, setting=setting))
+    index = index_page(title, sheets, measures=table, setting=setting)
+    page = write_index(out, index, sheets)
     print(as_text(table))
     print(page)
 
@@ -328,12 +329,12 @@ def _line(sheet: Sheet) -> str:
     found = f"{other['diagnosis']} {'after' if other['converged'] else 'NOT found in'} {tries}"
     warned = f", {count(len(sheet.warnings), 'warning', 'warnings')}" if sheet.warnings else ""
     redrawn = record["evidence"]["reconstruction"]
+    first = f"{sheet.strange}, NOT to be relied on: " if sheet.strange else ""
     unsure = ""
-    if sheet.unlike:
-        unsure = "; NOT to be relied on: unlike the X-rays of the training"
-    elif redrawn["unexplained"] > redrawn["allowed"]:
+    if not sheet.strange and redrawn["unexplained"] > redrawn["allowed"]:
         unsure = "; NOT to be relied on: the reconstruction is far from the X-ray"
-    return f"{sheet.name}: {record['diagnosis']} ({certainty}){warned}; alternative {found}{unsure}"
+    answer = f"{record['diagnosis']} ({certainty}){warned}; alternative {found}{unsure}"
+    return f"{sheet.name}: {first}{answer}"
 
 
 def _command() -> str:

@@ -86,6 +86,7 @@ def made_evidence(**changes):
     """Return evidence that passes every check, with some of it changed."""
     evidence = {
         "unlike": None,
+        "frontal": True,
         "decoder": vote(0.98, "cardiomegaly"),
         "reencoded": vote(0.93, "cardiomegaly"),
         "independent": vote(0.88, "cardiomegaly"),

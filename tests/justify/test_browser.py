@@ -31,7 +31,8 @@ def folder(tmp_path_factory):
         )
         sheets.append(write_justification(justification, model, folder / str(number), truth))
     rows = [Measure("Balanced accuracy", "93.1 % (88.0 to 96.4)", "108", "mean over the labels")]
-    write_index(folder, index_page("Title", sheets, measures=rows, setting=LONG, skipped=[LONG]))
+    page = index_page("Title", sheets, measures=rows, setting=LONG, skipped=[LONG])
+    write_index(folder, page, sheets)
     return folder
 
 
@@ -75,6 +76,23 @@ def test_nothing_is_wider_than_the_window(visit, path, width):
 def test_a_justification_prints_on_two_pages(visit):
     paper = visit("1/justification.html").pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type\s*/Page\b", paper)) <= 2
+
+
+def test_neighbours_are_reached_by_keyboard_and_touch_without_scripts_and_not_printed(visit):
+    page = visit("0/justification.html", 390, has_touch=True, java_script_enabled=False)
+    links = page.locator("nav a")
+    assert links.all_text_contents() == [f"Next →: {LONG}", "All X-rays"]
+    assert all(link.bounding_box()["height"] >= 44 for link in links.all())
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/1/justification.html")
+    page.locator("nav a[rel=prev]").tap()
+    page.wait_for_url("**/0/justification.html")
+    page.get_by_text("All X-rays").tap()
+    page.wait_for_url("**/index.html")
+    page.go_back()
+    page.emulate_media(media="print")
+    assert page.locator("nav a:visible").count() == 0
 
 
 def test_the_walk_can_be_stopped_and_stepped_through_by_keyboard(visit):

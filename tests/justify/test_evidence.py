@@ -159,6 +159,7 @@ def gathered(chests, *, reencoded=0.9, independent=0.9, before=0, after=1, origi
 def test_a_good_counterfactual_has_no_warning(chests):
     evidence = gathered(chests)
     assert evidence.warnings == ()
+    assert evidence.to_json()["frontal"] is True
     assert evidence.decoder.agrees
     assert evidence.reencoded.certainty["cardiomegaly"] == pytest.approx(0.9)
     assert evidence.independent.agrees
@@ -177,10 +178,18 @@ def test_how_far_the_reconstruction_is_from_the_xray_is_on_record(chests):
     assert gathered(chests).to_json()["reconstruction"] == {"unexplained": 0, "allowed": 0.25}
 
 
-OUTSIDE = 2
+OUTSIDE, NEGATIVE, PALE = 2, 3, 4
 FAILURES = {
     "not converged": ({"map": {"converged": False}}, "found no picture"),
-    "unlike": ({"unlike": "a negative"}, "unlike those that the network learned from. It looks"),
+    "unlike": (
+        {"unlike": "a negative"},
+        "unlike those that the network learned from; it seems to be a negative. Nothing that",
+    ),
+    "strange": ({"unlike": "unlike"}, "unlike those that the network learned from. Nothing that"),
+    "no chest": (
+        {"original": NEGATIVE, "before": NEGATIVE, "ctr_direction": {}},
+        "shows a heart between two lungs; none is found here. Nothing that",
+    ),
     "decoder": ({"decoded": 0.2}, "found no picture"),
     "reencoded": (
         {"reencoded": 0.3},
@@ -205,7 +214,7 @@ FAILURES = {
         {"captions": ("clear lungs", "clear lungs")},
         "repeats the first one word f",
     ),
-    "another patient": ({"original": OUTSIDE + 1}, "The reconstruction is far from the X-ray"),
+    "another patient": ({"original": PALE}, "The reconstruction is far from the X-ray"),
 }
 
 
@@ -215,7 +224,8 @@ def test_each_failed_check_has_one_sentence(chests, kind):
     changed = chests[1].copy()
     changed[:40] //= 2
     changed[225:] //= 2
-    evidence = gathered((*chests, changed, 255 - chests[0]), **arguments)
+    pale = (0.3 * chests[0] + 150).astype(np.uint8)
+    evidence = gathered((*chests, changed, 255 - chests[0], pale), **arguments)
     assert len(evidence.warnings) == 1
     (warning,) = evidence.warnings
     assert sentence in warning

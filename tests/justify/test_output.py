@@ -95,10 +95,33 @@ def test_without_classifier_and_refinement_there_are_fewer_pictures(tmp_path):
 
 def test_links_of_the_index_lead_to_files(tmp_path):
     sheets = [write(tmp_path / name, image=name) for name in (NASTY, "plain")]
-    page = Page(write_index(tmp_path, index_page("Title", sheets)).read_text("utf-8"))
+    page = Page(write_index(tmp_path, index_page("Title", sheets), sheets).read_text("utf-8"))
     addresses = [link["href"] for link in page.all("a")] + [img["src"] for img in page.all("img")]
     assert len(addresses) == 2 * 2 + 4
     assert all((tmp_path / unquote(address)).is_file() for address in addresses)
+
+
+def test_pages_of_an_index_lead_to_their_neighbours_and_back(tmp_path):
+    folders = [NASTY, "a b", "plain"]
+    sheets = [write(tmp_path / name, image=name) for name in folders]
+    pages = [tmp_path / name / "justification.html" for name in folders]
+    assert not [a for page in pages for a in links(page) if a["href"].startswith("..")]
+    for _ in range(2):  # a second index changes nothing
+        index = write_index(tmp_path, index_page("Title", sheets), sheets)
+        for number, page in enumerate(pages):
+            found = {a.get("rel"): page.parent / unquote(a["href"]) for a in links(page)}
+            around = {"prev": number - 1, "next": number + 1}
+            near = {rel: pages[place] for rel, place in around.items() if 0 <= place < 3}
+            assert {rel: path.resolve() for rel, path in found.items() if rel} == near
+            assert index in [path.resolve() for path in found.values()]
+            text = page.read_text("utf-8")
+            assert f"{number + 1} of 3" in Page(text).words
+            assert text.count("<nav") == 1
+        assert all(names(path.parent) == sorted(FILES) for path in pages)
+
+
+def links(page):
+    return [a for a in Page(page.read_text("utf-8")).all("a") if not a["href"].startswith("#")]
 
 
 def test_a_rerun_replaces_and_other_folders_are_refused(tmp_path):

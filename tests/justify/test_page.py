@@ -176,6 +176,45 @@ def test_a_failed_check_is_plain_to_see(kind):
     assert not [one for _, one in passed.tags if one.get("role") == "alert"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "heading"),
+    [
+        ({"frontal": False}, "not recognised as a frontal chest X-ray"),
+        ({"frontal": False, "unlike": "a negative"}, "not recognised as a frontal chest X-ray"),
+        ({"frontal": True, "unlike": "unlike"}, "unlike the X-rays of the training"),
+        ({"frontal": None, "unlike": None}, "normal"),
+    ],
+)
+def test_no_diagnosis_stands_as_the_title_of_a_strange_xray(changes, heading):
+    evidence = made_evidence(warnings=("It is strange.",), **changes)
+    one = render(made(evidence=evidence), Named(), "x")
+    page = one.files["justification.html"].decode()
+    (title,) = re.findall(r"<h1>(.*?)</h1>", page)
+    assert title == f'<span class="label">{heading}</span>'
+    assert f"<title>{heading}: " in page
+    assert ("cannot be relied on: normal" in page) == (heading != "normal")
+    index = index_page("", [one.sheet])
+    assert f'<span class="label">{heading}</span>' in index
+    assert f'data-diagnosis="{heading}"' in index
+    assert ("answers normal" in index) == (heading != "normal")
+
+
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        ({"data": "phantom", "trained_on": 680}, "680 rendered phantoms, not on patients"),
+        ({"data": "manifest", "trained_on": 4077}, "4,077 X-rays that its maker chose"),
+        ({"data": "iu_xray", "trained_on": None}, "X-rays of the public collection IU X-Ray"),
+    ],
+)
+def test_page_and_index_say_what_the_model_was_trained_on(identity, said):
+    model = Named(identity={"name": "mine", **identity})
+    made_page = render(made(), model, "x")
+    for text in (made_page.files["justification.html"].decode(), index_page("", [made_page.sheet])):
+        assert f"Trained on {said}" in Page(text).words
+        assert ('class="badge phantoms"' in text) == (identity["data"] == "phantom")
+
+
 def test_without_a_true_label_nothing_is_right_or_wrong():
     assert "true label" not in Page(text_of("justification", truth=None)).words
     index = Page(text_of("index", truth=None))

@@ -14,6 +14,7 @@ from xrj.datamodules.images import resize
 from xrj.datamodules.masks import read_masks
 from xrj.datamodules.phantom import write_phantom
 from xrj.datamodules.phantom_anatomy import draw_acquisition
+from xrj.datamodules.phantom_lateral import render_lateral
 from xrj.datamodules.phantom_render import frontal_truth, render_frontal
 from xrj.datamodules.phantom_study import draw_masks, draw_study
 from xrj.errors import DataError
@@ -94,6 +95,62 @@ def test_where_one_heart_between_two_whole_lungs_is_not_seen_nothing_is_claimed(
     assert not chest_of(*DOUBTS[doubt]).confident
 
 
+NO_CHEST = {
+    "no heart": (0 * HEART, LUNGS),
+    "no lungs": (HEART, 0 * LUNGS),
+    "one lung": (HEART, box(20, 48, 20, 100)),
+    "lungs in one": (HEART, np.maximum(LUNGS, box(20, 120, 20, 24))),
+    "a speck for a lung": (HEART, box(20, 48, 20, 100) + box(81, 88, 20, 30)),
+    "lungs on one side": (box(90, 126, 60, 100), box(10, 40, 20, 100) + box(50, 85, 20, 100)),
+    "a heart as large as a head": (box(30, 110, 10, 90), LUNGS),
+    "a tiny heart": (box(60, 70, 70, 80), LUNGS),
+    "a heart far below": (box(50, 100.5, 85, 125), LUNGS),
+    "a heart at the top": (box(50, 100.5, 10, 50), LUNGS),
+    "a heart below the hila alone": (box(50, 100.5, 72, 90), LUNGS),
+    "lungs cut above": (HEART, box(20, 48, 0, 100) + box(81, 120.5, 0, 100)),
+    "lungs cut below": (HEART, box(20, 48, 40, 128) + box(81, 120.5, 40, 128)),
+    "cut at the left": (HEART, box(0, 48, 10, 110) + box(81, 120, 20, 100)),
+    "hearts all over": (HEART + box(5, 60, 2, 40) + box(70, 125, 104, 126), LUNGS),
+}
+SICK = {
+    "whole": (HEART, LUNGS),
+    "a large heart": (box(30, 110, 55, 100), LUNGS),
+    "a small left lung": (HEART, box(20, 48, 20, 100) + box(81, 110, 20, 50)),
+    "beyond the left edge": (HEART, box(0, 48, 45, 100) + box(81, 120, 20, 100)),
+    "apices beyond the upper edge": (
+        box(50, 100.5, 50, 100),
+        LUNGS + box(30, 45, 0, 21) + box(85, 100, 0, 21),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [*NO_CHEST, *SICK])
+def test_a_frontal_chest_shows_one_heart_between_two_lungs(kind, monkeypatch):
+    without_moves(monkeypatch)
+    heart, lungs = {**NO_CHEST, **SICK}[kind]
+    net = Painted(heart, lungs)
+    dark = (200 - 120 * lungs).astype(np.uint8)
+    (chest,) = measure_chest([dark], net)
+    assert chest.frontal == (kind in SICK)
+    (negative,) = measure_chest([255 - dark], net)
+    assert not negative.frontal
+
+
+def test_readings_that_are_of_different_chests_are_of_none(monkeypatch):
+    without_moves(monkeypatch)
+    dark = (200 - 120 * LUNGS).astype(np.uint8)
+    for second in ((box(60, 88, 60, 100), LUNGS), (HEART, 0 * LUNGS)):
+        net = Painted(HEART, LUNGS)
+        masks, plain = [net.masks, np.stack(second)], net.forward
+
+        def turn(images, net=net, masks=masks, plain=plain):
+            net.masks = masks[net.calls % 2]
+            return plain(images)
+
+        net.forward = turn
+        assert not measure_chest([dark], net)[0].frontal
+
+
 def test_readings_that_disagree_are_not_confident(monkeypatch):
     without_moves(monkeypatch)
     wider = Painted(HEART, LUNGS)
@@ -153,6 +210,16 @@ def test_the_error_on_phantoms_is_less_than_a_hundredth(phantoms, kind):
     errors = np.array([c.ctr - t.ctr for c, t in zip(chests, truths, strict=True)])
     assert np.abs(errors).mean() <= (0.01 if kind == "256" else 0.012)
     assert np.mean([c.confident for c in chests]) >= 0.9
+
+
+def test_phantoms_are_chests_from_the_front_alone(phantoms):
+    pictures, _, _ = phantoms
+    assert all(chest.frontal for chest in measure_chest(pictures))
+    patient = draw_study(SEED, 2, 0.3, 0.3).patient
+    lateral = render_lateral(patient, draw_acquisition(SEED, "CXR2", 1, "lateral"), 256)
+    strange = [lateral, 255 - pictures[0], np.zeros_like(lateral)]
+    strange += [pictures[0][:, :128], pictures[0][:128]]
+    assert not any(chest.frontal for chest in measure_chest(strange))
 
 
 def test_widths_and_regions_lie_where_they_are(phantoms):

@@ -152,10 +152,12 @@ class HeartChange:
         ctr: None where the pictures are too small to measure.
         share: Of the change, that lies inside the heart and its border; None where the heart is
             not found with confidence in both pictures or nothing changes.
+        frontal: Whether the X-ray shows a frontal chest; None where it is too small to say.
     """
 
     ctr: CtrChange | None
     share: float | None
+    frontal: bool | None = None
 
 
 def weigh_hearts(
@@ -184,6 +186,7 @@ def weigh_hearts(
         HeartChange(
             CtrChange(Ruler.of(original), Ruler.of(before), Ruler.of(after), direction),
             _share_inside(before, after, cv2.absdiff(*pictures)),
+            original.frontal,
         )
         for original, before, after, direction, *pictures in zip(
             *groups, directions, reconstructions, alternatives, strict=True

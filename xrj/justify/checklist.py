@@ -38,7 +38,7 @@ def checklist(record: Record) -> list[Group]:
     """Return all checks of a justification's JSON form, failed or not."""
     return [
         Group("Is the alternative valid?", _validity(record)),
-        Group("Is it the same patient?", _closeness(record)),
+        Group("How close does it stay to the X-ray?", _closeness(record)),
         Group("Does the right thing change?", _change(record)),
         Group("Do the captions say it?", _captions(record)),
     ]

@@ -61,6 +61,7 @@ class Evidence:
 
     Attributes:
         unlike: What the X-ray looks like where it is unlike those that the model learned from.
+        frontal: Whether it shows a heart between two lungs; None where it is too small to say.
         decoder: Decoded from r'; agrees by construction where the mapping converged.
         reencoded: Decoded from I(G(r')).
         independent: A trained classifier on G(r') of stage II; None without one.
@@ -81,6 +82,7 @@ class Evidence:
     """
 
     unlike: str | None
+    frontal: bool | None
     decoder: Vote
     reencoded: Vote
     independent: Vote | None
@@ -109,6 +111,7 @@ class Evidence:
         }
         return {
             "unlike": self.unlike,
+            "frontal": self.frontal,
             "validity": {judge: vote and vote.agrees for judge, vote in votes.items()},
             "certainty": {judge: vote and vote.certainty for judge, vote in votes.items()},
             "distance": {
@@ -192,6 +195,7 @@ def gather_evidence(
         before, after = pictures.reconstructions[row], pictures.alternatives[row]
         evidence = Evidence(
             unlike=unlike[row],
+            frontal=hearts[row].frontal,
             decoder=take_vote(model.labels, decoder[row], target),
             reencoded=take_vote(model.labels, reencoded[row], target),
             independent=None
@@ -260,12 +264,14 @@ def _warnings(
     settings: EvidenceSettings,
 ) -> Iterator[str]:
     """Yield a sentence for each check that failed."""
+    strange = []
+    if evidence.frontal is False:
+        strange.append("A frontal chest X-ray shows a heart between two lungs; none is found here.")
     if evidence.unlike is not None:
-        look = "" if evidence.unlike == "unlike" else f" It looks like {evidence.unlike}."
-        yield (
-            f"This X-ray is unlike those that the network learned from.{look} Nothing that the "
-            "network says of it can be relied on."
-        )
+        look = "" if evidence.unlike == "unlike" else f"; it seems to be {evidence.unlike}"
+        strange.append(f"This X-ray is unlike those that the network learned from{look}.")
+    if strange:
+        yield f"{' '.join(strange)} Nothing that the network says of it can be relied on."
     if not (mapping.converged and evidence.decoder.agrees):
         yield (
             f"The search found no picture that the network reads as {target}; this one comes "

@@ -11,6 +11,8 @@ from torch import Tensor
 from xrj.build import build_representation
 from xrj.datamodules.images import Frame, UInt8, frame, prepare, to_tensor
 from xrj.datamodules.vocabulary import Vocabulary
+from xrj.errors import DataError
+from xrj.files import read_json
 from xrj.handover import StageExport, check_fit, load_export
 from xrj.justify.protocol import SaliencyMap
 from xrj.justify.saliency import saliency_maps
@@ -42,6 +44,7 @@ class JustificationModel:
         stage2: G2.
         inverse: I.
         familiarity: What tells X-rays unlike those of the training; None in chains from before it.
+        training: Number of X-rays in the training split; None where nothing counts them.
         classifier: The independent one; None where none was trained.
         beams: Of the search for captions, as in `beam_search`.
         device: Where the nets live.
@@ -57,6 +60,7 @@ class JustificationModel:
     stage2: GeneratorStage2
     inverse: InverseMapping
     familiarity: Familiarity | None
+    training: int | None
     classifier: Classifier | None
     beams: int
     device: torch.device
@@ -107,6 +111,7 @@ class JustificationModel:
             familiarity=net("inverse", "familiarity", selection)
             if "familiarity" in exports["inverse"].info["nets"]
             else None,
+            training=_count_training(last.folder.parent),
             classifier=net("classifier", "classifier") if "classifier" in exports else None,
             beams=beams,
             device=torch.device(device),
@@ -114,12 +119,13 @@ class JustificationModel:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Name of the run, hash of each stage's export, hash of the split, source of the data."""
+        """Name of the run, hashes of the stages and of the split, source and number of X-rays."""
         return {
             "name": self.name,
             "stages": {stage: export.hash for stage, export in self.exports.items()},
             "split": self.exports["arae"].info["split"],
             "data": self.exports["arae"].info["data"]["source"],
+            "trained_on": self.training,
         }
 
     @property
@@ -194,3 +200,11 @@ class JustificationModel:
         if self.classifier is None:
             return [()] * len(images)
         return saliency_maps(self.classifier, images, targets, self.labels)
+
+
+def _count_training(run: Path) -> int | None:
+    """Return how many X-rays a run learned from, by the counts that lie beside its export."""
+    try:
+        return int(dict(read_json(run / "counts.json")["details"])["images in train"])
+    except (DataError, KeyError, TypeError, ValueError):
+        return None

@@ -19,6 +19,7 @@ from xrj.justify.page import (
     Sheet,
     justification_context,
     justification_page,
+    linked,
 )
 from xrj.justify.pictures import data_uri, difference_map, heat_map, outline, png, strip, tile, webp
 from xrj.justify.protocol import Justifiable
@@ -198,12 +199,31 @@ def check_replaceable(folder: Path) -> None:
         raise DataError(f"{folder}: exists and is no justification; choose another out=")
 
 
-def write_index(folder: Path, page: str) -> Path:
-    """Write the page that lists a folder's justifications; return its path."""
+def write_index(folder: Path, page: str, sheets: Sequence[Sheet]) -> Path:
+    """Write the page that lists a folder's justifications, and links from theirs to it.
+
+    Args:
+        folder: That the justifications' folders lie in.
+        page: As `index_page` gives it.
+        sheets: What it shows, in this order.
+
+    Returns:
+        Its path.
+    """
     path = folder / INDEX_NAME
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    _replace(path, page)
+    around = [None, *sheets, None]
+    for number, sheet in enumerate(sheets, 1):
+        own = folder / sheet.folder / PAGE_NAME
+        before, after = around[number - 1], around[number + 1]
+        place = f"{number:,} of {len(sheets):,}"
+        _replace(own, linked(own.read_text(encoding="utf-8"), before, after, place))
     return path
+
+
+def _replace(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _both_sizes(

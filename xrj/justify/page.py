@@ -22,11 +22,13 @@ from xrj.justify.pictures import BRIGHTER, DARKER
 from xrj.justify.wording import IN_WORDS, UNCERTAIN, in_words, marked, percent
 
 TRAINED_ON = {
-    "phantom": "rendered phantoms, no patients",
-    "iu_xray": "X-rays of IU X-Ray",
-    "manifest": "X-rays of a manifest",
+    "phantom": "rendered phantoms, not on patients",
+    "iu_xray": "X-rays of the public collection IU X-Ray",
+    "manifest": "X-rays that its maker chose",
 }
 """What a model learned from, by the source of its data."""
+NEIGHBOURS = Markup("<!-- neighbours -->")
+"""Stands in a page where the links to its neighbours go once there is an index."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,23 @@ class Sheet:
         return float(self.record["certainty"][self.record["diagnosis"]])
 
     @property
-    def unlike(self) -> bool:
-        """Whether the X-ray is unlike those that the model learned from."""
-        return self.record["evidence"]["unlike"] is not None
+    def strange(self) -> str | None:
+        """Why nothing said of the X-ray can be relied on; None where nothing speaks against it."""
+        if self.record["evidence"]["frontal"] is False:
+            return "not recognised as a frontal chest X-ray"
+        return self.record["evidence"]["unlike"] and "unlike the X-rays of the training"
+
+    @property
+    def heading(self) -> str:
+        """What stands as its title: the diagnosis, where there is one to rely on."""
+        return self.strange or str(self.record["diagnosis"])
 
     @property
     def trained_on(self) -> str | None:
         """What the model learned from, in words; None where it does not say."""
-        return TRAINED_ON.get(self.record["model"].get("data", ""))
+        model = self.record["model"]
+        source, number = TRAINED_ON.get(model.get("data", "")), model.get("trained_on")
+        return source and (f"{number:,} {source}" if number else source)
 
     @property
     def warnings(self) -> list[str]:
@@ -154,6 +165,7 @@ def justification_context(
         "album": album,
         "calibration": calibration,
         "groups": checklist(sheet.record),
+        "neighbours": NEIGHBOURS,
         "policy": _policy("data:", VIEWER),
         "script": Markup(VIEWER),  # noqa: S704  # a file of the package
     }
@@ -162,6 +174,19 @@ def justification_context(
 def justification_page(context: Mapping[str, Any]) -> str:
     """Return the page of one justification."""
     return PAGES.get_template("justification.html.j2").render(context)
+
+
+def linked(page: str, before: Sheet | None, after: Sheet | None, place: str) -> str:
+    """Return the page of a justification with links to the index and to its neighbours there.
+
+    Args:
+        page: As `justification_page` gives it; another one is returned as it is.
+        before: The one before it in the index; None for the first.
+        after: The one after it; None for the last.
+        place: Which one of how many it is.
+    """
+    links = PAGES.get_template("neighbours.html.j2").render(before=before, after=after, place=place)
+    return page.replace(NEIGHBOURS, links, 1)
 
 
 def index_page(
@@ -188,7 +213,7 @@ def index_page(
         measures=measures,
         setting=setting,
         skipped=skipped,
-        labels=sorted({sheet.record["diagnosis"] for sheet in sheets}),
+        labels=sorted({sheet.heading for sheet in sheets}),
         certainties=[words for _, words in IN_WORDS] + [UNCERTAIN],
         script=Markup(script),  # noqa: S704  # a file of the package
         policy=_policy("'self'", script),

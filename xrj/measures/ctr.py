@@ -30,6 +30,7 @@ from xrj.datamodules.commands import run_command
 from xrj.datamodules.images import UInt8, read_image, resize, to_tensor
 from xrj.datamodules.masks import MASKS, MaskRow, read_mask, read_masks
 from xrj.errors import DataError
+from xrj.measures.frontal import is_frontal
 from xrj.measures.masks import Plane, Width, components, dice, width_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Chest:
         heart_width: None where there is no heart.
         thorax_width: The width of both lungs; None where there are none.
         confident: One heart between two lungs, whole, of possible size, and readings that agree.
+        frontal: Whether it is a frontal chest X-ray at all, measured with confidence or not.
     """
 
     shape: tuple[int, int]
@@ -73,6 +75,7 @@ class Chest:
     heart_width: Width | None
     thorax_width: Width | None
     confident: bool
+    frontal: bool
 
     @property
     def ctr(self) -> float | None:
@@ -169,17 +172,20 @@ def _chest(shape: tuple[int, int], seen: UInt8, readings: Plane) -> Chest:
     lungs, sides = components(readings[:, 1].mean(axis=0), 2)
     widths = width_of(heart), width_of(lungs)
     ratio = _ratio(*widths)
+    if ratio is None:
+        return Chest(shape, heart, lungs, *widths, confident=False, frontal=False)
+    spread = _spread(readings, ratio)
     confident = (
-        ratio is not None
-        and len(sides) >= 2
+        len(sides) >= 2
         and _apart(hearts, 1)
         and _apart(sides, 2)
         and POSSIBLE[0] < ratio < POSSIBLE[1]
         and _in_place(heart, lungs)
         and _contrast(seen, heart, lungs) > CLEAR
-        and _agree(readings, ratio)
+        and spread <= AGREEMENT
     )
-    return Chest(shape, heart, lungs, *widths, confident=confident)
+    frontal = is_frontal(seen, readings, (heart, lungs), (hearts, sides), spread)
+    return Chest(shape, heart, lungs, *widths, confident=confident, frontal=frontal)
 
 
 def _apart(areas: Sequence[int], expected: int) -> bool:
@@ -202,13 +208,13 @@ def _contrast(seen: UInt8, heart: Plane, lungs: Plane) -> float:
     return abs(inside - beside) / max(float(seen.std()), 1.0)
 
 
-def _agree(readings: Plane, ratio: float) -> bool:
-    """Whether each reading by itself gives nearly the same ratio."""
-    for reading in readings:
-        alone = _ratio(*(width_of(components(reading[k], k + 1)[0]) for k in range(2)))
-        if alone is None or abs(alone - ratio) > AGREEMENT:
-            return False
-    return True
+def _spread(readings: Plane, ratio: float) -> float:
+    """How far the ratio of a reading by itself is from that of all, at most."""
+    alone = [
+        _ratio(*(width_of(components(reading[k], k + 1)[0]) for k in range(2)))
+        for reading in readings
+    ]
+    return max(math.inf if one is None else abs(one - ratio) for one in alone)
 
 
 @dataclass(frozen=True)

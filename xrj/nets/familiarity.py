@@ -16,7 +16,7 @@ SHRINK = 0.02
 """Share of a covariance that is replaced by its mean variance (Ledoit & Wolf 2004)."""
 PASS = 0.99
 """Share of the validation X-rays that lie below each limit's quantile."""
-SLACK = 0.25
+SLACK = 0.1
 """How far a limit lies beyond it, of its distance from the median: validation may be small."""
 CLOSE = 3.0
 """Mean square distance of a direction up to which a picture is said to be of a kind."""

@@ -45,7 +45,7 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
     assert set(record["walk"]) == {"file", "certainty"}
     evidence = record["evidence"]
     assert set(evidence) == {
-        *("unlike", "validity", "certainty", "distance", "change", "ctr", "captions"),
+        *("unlike", "frontal", "validity", "certainty", "distance", "change", "ctr", "captions"),
         "reconstruction",
         "warnings",
     }

@@ -364,6 +364,6 @@ def test_a_patient_is_drawn_again_with_and_without_fluid(fluid):
         assert 0.03 < region.mean() < 0.3
         assert not region[:48].any()  # below the middle, and beside the spine
         assert not region[:, 46:50].any()
-        assert np.abs(change)[region].sum() > 0.9 * np.abs(change).sum()
+        assert np.abs(change)[region].sum() > 0.8 * np.abs(change).sum()
         assert change[region].sum() > 0  # fluid is brighter than lung
         assert (np.abs(change[:, :48]).sum() > 50) != (np.abs(change[:, 48:]).sum() > 50)

@@ -42,8 +42,8 @@ EFFUSION = "pleural effusion"
 """Label of the reports that `effusion` asks for."""
 FLUID = (2.2, 3.8)
 """Least and largest depth of an effusion, cm."""
-VISIBLE = 8
-"""Grey levels of 255 above which a change can be seen beside the quantum noise."""
+VISIBLE = 4
+"""Grey levels of 255 above which fluid changes a pixel, rather than the quantum noise."""
 
 TRUTH_COLUMNS = (
     *("image_id", "report_uid", "view", "label"),
@@ -186,7 +186,7 @@ def render_as(seed: int, study: Study, image_id: str, size: int, label: str) -> 
 def effusion_region(seed: int, study: Study, image_id: str, size: int) -> npt.NDArray[np.bool_]:
     """Return where effusions of a patient can lie in a frontal picture, (size, size).
 
-    These are the pixels that the deepest ones, on both sides, change visibly.
+    These are the pixels that the deepest ones, on both sides, change.
 
     Args:
         seed: Of the phantom.

@@ -15,7 +15,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -262,13 +261,13 @@ def _pair(
     if redraws(folder):
         names = [Path(one.image).stem for one in pair]
         changes = [one.alternative.large - one.found.large.astype(np.float64) for one in pair]
-        view = partial(model.view, size=model.sizes[1])
         corners = [
-            view(255 * one.astype(np.uint8)) > 127 for one in effusion_regions(folder, names)
+            model.view(255 * one.astype(np.uint8), model.sizes[1]) > 127
+            for one in effusion_regions(folder, names)
         ]
-        true = [view(one) for one in redraw(folder, names, [target] * len(names))]
         wanted = [
-            one - view(own.xray).astype(np.float64) for one, own in zip(true, pair, strict=True)
+            model.view(one, model.sizes[1]) - own.original.astype(np.float64)
+            for one, own in zip(redraw(folder, names, [target] * len(pair)), pair, strict=True)
         ]
         cells["where fluid can lie"] = _percent(
             [

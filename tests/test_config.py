@@ -72,6 +72,17 @@ def test_the_larger_phantom_keeps_all_of_the_demo_but_its_length():
     assert compose_train("experiment=[paper,demo,large]").gan1.anchor == 0
 
 
+def test_three_labels_keep_all_of_the_demo_but_the_data():
+    demo, three = compose_train("experiment=demo"), compose_train("experiment=three")
+    assert [label.name for label in three.data.labels] == [
+        "normal",
+        "cardiomegaly",
+        "pleural effusion",
+    ]
+    assert three.data.phantom.effusion > 0.15
+    assert all(three[stage] == demo[stage] for stage in STAGES)
+
+
 def test_the_paper_is_followed_to_the_letter():
     cfg = compose_train("experiment=paper")
     dims = plain(cfg.dims)

@@ -223,6 +223,8 @@ def test_an_image_that_is_missing_is_told_before_torch_loads(run, monkeypatch):
         (["image=scan.png", "unexplained=-1"], "unexplained=-1"),
         (["image=scan.png", "mapping.rate=fast"], "mapping.rate"),
         (["image=scan.png", "ctr_direction.normal=3"], "ctr_direction.normal=3"),
+        (["task=evaluate", "towards=normal"], "towards=normal: task=evaluate takes none"),
+        (["image=scan.png", "towards=fracture"], "towards=fracture: no label of"),
         (["image=scan.png", "imagine=1"], "imagine"),
         (["image=scan.png", "+mapping.typo=1"], "mapping.typo"),
         (["image=scan.png", "name=../x"], "name=../x"),

@@ -257,6 +257,8 @@ def check_inference(cfg: DictConfig) -> None:
     if cfg.task not in TASKS:
         near = nearest(cfg.task, TASKS)
         raise ConfigError(f"task={cfg.task}: unknown; choose one of {', '.join(TASKS)}; {near}")
+    if cfg.towards is not None and cfg.task not in ("justify", "report", "serve"):
+        raise ConfigError(f"towards={cfg.towards}: task={cfg.task} takes none; leave it out")
     numbers = (
         "beams",
         "count",

@@ -232,6 +232,7 @@ class PhantomConfig:
     size: int = MISSING
     cardiomegaly: float = MISSING
     other: float = MISSING
+    effusion: float = MISSING
 
 
 @dataclass

@@ -159,6 +159,7 @@ class InferConfig:
     image: Any = a_path(None)
     out: Any = a_path(None)
     names: Names = MISSING
+    towards: str | None = None
     selection: str = MISSING
     beams: int = MISSING
     count: int = MISSING

@@ -266,7 +266,7 @@ def justify_settings(cfg: DictConfig) -> JustifySettings:
         ),
         walk=cfg.walk,
         batch=cfg.batch,
-        saliency=True,
+        towards=cfg.towards,
     )
 
 
@@ -300,7 +300,14 @@ def _calibration(cfg: DictConfig, model: JustificationModel) -> Calibration | No
 
 def _load(cfg: DictConfig) -> JustificationModel:
     folders = {stage: Path(folder) for stage, folder in plain(cfg.chain).items()}
-    return JustificationModel.load(folders, cfg.name, cfg.selection, cfg.beams, _device(cfg.device))
+    device = _device(cfg.device)
+    model = JustificationModel.load(folders, cfg.name, cfg.selection, cfg.beams, device)
+    if cfg.towards is not None and cfg.towards not in model.labels:
+        raise ConfigError(
+            f"towards={cfg.towards}: no label of {cfg.name}; choose one of "
+            f"{', '.join(model.labels)}, or leave it out"
+        )
+    return model
 
 
 def _device(name: str) -> str:

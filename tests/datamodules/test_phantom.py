@@ -21,6 +21,7 @@ from xrj.datamodules.captions import make_captions, sentences
 from xrj.datamodules.commands import run_command
 from xrj.datamodules.openi import parse_report
 from xrj.datamodules.phantom import (
+    effusion_regions,
     main,
     redraw,
     redraws,
@@ -43,7 +44,7 @@ from xrj.datamodules.phantom_render import (
     render_frontal,
 )
 from xrj.datamodules.phantom_reports import ReportText, openi_xml
-from xrj.datamodules.phantom_study import draw_study, render_study
+from xrj.datamodules.phantom_study import EFFUSION, draw_study, render_study
 from xrj.errors import DataError
 from xrj.files import read_json, write_json
 
@@ -312,3 +313,57 @@ def test_command_answers_a_mistake_with_one_line(value, tmp_path, capsys, monkey
     message = capsys.readouterr().err
     assert message.startswith("error: ")
     assert message.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def fluid(tmp_path_factory):
+    shares = {"cardiomegaly": 0.3, "effusion": 0.4, "other": 0.15}
+    return write_phantom(
+        tmp_path_factory.mktemp("data") / "fluid", reports=40, seed=5, size=96, **shares
+    )
+
+
+def test_effusions_are_drawn_with_normal_hearts_and_indexed(fluid):
+    truth = truth_of(fluid)
+    wet = truth["label"] == EFFUSION
+    assert 0.2 < wet.mean() < 0.6
+    assert (truth.loc[wet, "ctr"] < 0.5).all()
+    assert set(truth.loc[wet, "effusion"]) == {"left", "right"}
+    assert set(truth.loc[truth["label"].isin(["normal", "other"]), "effusion"]) <= {""}
+    for uid in set(truth.loc[wet, "report_uid"]):
+        report = parse_report(
+            (fluid / f"ecgen-radiology/{uid.removeprefix('CXR')}.xml").read_bytes()
+        )
+        assert any(term.startswith("Pleural Effusion") for term in report.mesh)
+
+
+def test_a_phantom_without_a_share_of_effusions_is_the_one_of_before(phantom):
+    assert "effusion" not in read_json(phantom / "phantom.json")["parameters"]
+    shares = {"reports": 30, "seed": 3, "size": 64, "cardiomegaly": 0.3}
+    assert write_phantom(phantom, **shares, effusion=0.0) == phantom
+    with pytest.raises(DataError, match="other parameters"):
+        write_phantom(phantom, **shares, effusion=0.1)
+    with pytest.raises(DataError, match=r"effusion=0\.8.*at most 1"):
+        write_phantom(phantom / "new", **shares, effusion=0.8)
+
+
+def test_a_patient_is_drawn_again_with_and_without_fluid(fluid):
+    truth = truth_of(fluid)
+    both = (truth["label"] == "cardiomegaly") & (truth["effusion"] != "")
+    truth = truth[(truth["view"] == "frontal") & (truth["label"] != "other") & ~both].iloc[:20]
+    ids, own = list(truth["image_id"]), list(truth["label"])
+    stored = [
+        cv2.imread(str(fluid / f"NLMCXR_png/{name}.png"), cv2.IMREAD_UNCHANGED) for name in ids
+    ]
+    assert all((a == b).all() for a, b in zip(stored, redraw(fluid, ids, own), strict=True))
+    regions = effusion_regions(fluid, ids)
+    dry = redraw(fluid, ids, ["normal"] * len(ids))
+    wet = redraw(fluid, ids, [EFFUSION] * len(ids))
+    for region, before, after in zip(regions, dry, wet, strict=True):
+        change = after.astype(float) - before
+        assert 0.03 < region.mean() < 0.3
+        assert not region[:48].any()  # below the middle, and beside the spine
+        assert not region[:, 46:50].any()
+        assert np.abs(change)[region].sum() > 0.8 * np.abs(change).sum()
+        assert change[region].sum() > 0  # fluid is brighter than lung
+        assert (np.abs(change[:, :48]).sum() > 50) != (np.abs(change[:, 48:]).sum() > 50)

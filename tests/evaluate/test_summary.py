@@ -133,7 +133,7 @@ def test_agreement_counts_speaking_captions(readings, lexicon):
 
 
 def test_agreement_is_left_out_where_the_lexicon_knows_no_label(readings, lexicon):
-    other = replace(readings, frame=readings.frame.assign(label="effusion"))
+    other = replace(readings, frame=readings.frame.assign(label="fracture"))
     assert summarise_captions(other, lexicon).agree is None
 
 
@@ -197,6 +197,9 @@ def test_ctr_moves_as_the_alternative_says():
     right = summarise_ctr(both, None)
     assert (right.towards.value, right.towards.n) == (1, 2)
     assert right.change.value == pytest.approx(0.13)
+    stays = summarise_ctr([*both, moved(0.44, 0.45, 0)], None)
+    assert (stays.towards, stays.measured) == (right.towards, right.measured)
+    assert summarise_ctr([moved(0.44, 0.45, 0)], None) is None
     wrong = summarise_ctr([moved(0.44, 0.6, -1)], None)
     assert wrong.towards.value == 0
     assert wrong.change.value == pytest.approx(-0.16)

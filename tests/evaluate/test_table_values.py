@@ -102,7 +102,8 @@ def test_hearts_are_counted_by_hand(monkeypatch):
     usual = {"left": (0.45, 0.55), "right": (0.30, 0.45), "upper": (0, 1)}
     bench = dataclasses.replace(bench_of(None), rows=range(5), usual_ctr=usual)
     large = bench.xrays.large
-    table = change_table(holding(bench, methods={OURS: made_of([0, 1, 0, 2, 1], large, large)}))
+    made = {OURS: made_of([0, 1, 0, 2, 1], large, large)}
+    table = change_table(holding(bench, methods=made, sources=np.array([1, 0, 1, 0, 0])))
     assert asked == [1, -1, 1, None, -1]
     cells = table.row(OURS).cells
     found = {key: (cells[key].value, cells[key].n) for key in ("heart", "towards", "ctr", "usual")}
@@ -123,7 +124,8 @@ def test_a_drawn_heart_that_changes_as_asked_counts_for_it(chests, target, grows
     bench = bench_of(None)
     test = dataclasses.replace(bench.test.take([0]), large=before)
     bench = dataclasses.replace(bench, test=test, rows=[0])
-    table = change_table(holding(bench, methods={OURS: made_of([target], before, after)}))
+    made = {OURS: made_of([target], before, after)}
+    table = change_table(holding(bench, methods=made, sources=np.array([1 - target])))
     assert value(table, OURS, "ctr") == pytest.approx(ctr, abs=0.03)
     assert value(table, OURS, "heart") > 0.9
     assert value(table, OURS, "towards") == (ctr > 0)

@@ -96,6 +96,16 @@ def test_unclear_borders_and_labels_without_a_direction_neither_pass_nor_fail():
     assert found["Change inside the heart and its border"].status == "measured"
 
 
+@pytest.mark.parametrize(("after", "status"), [(0.46, "pass"), (0.56, "fail")])
+def test_a_heart_that_should_stay_is_checked_and_need_not_hold_the_change(after, status):
+    evidence = made_evidence(ctr=ctr_change(0.45, 0.45, after, 0), heart_share=0.1)
+    found = checks(evidence=evidence)
+    ratio = found["Width of the heart over width of the chest (CTR)"]
+    assert ratio.status == status
+    assert ("does not stay" in ratio.result) == (status == "fail")
+    assert found["Change inside the heart and its border"].status == "measured"
+
+
 def test_words_that_nothing_can_be_read_from_are_not_measured():
     found = checks(evidence=made_evidence(words=Words("silent", None, repeated=False)))
     assert found["The caption"].result == "Its words state neither normal nor another."

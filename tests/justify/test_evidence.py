@@ -255,7 +255,7 @@ def test_words_are_weighed_by_the_diagnosis_that_was_asked_for(chests):
     assert both.words.alternative == "contradicts"
 
 
-@pytest.mark.parametrize("labels", [("normal", "effusion"), ("left", "right")])
+@pytest.mark.parametrize("labels", [("normal", "fracture"), ("left", "right")])
 def test_words_about_labels_that_the_lexicon_does_not_know_are_not_weighed(labels):
     said = [Diagnosis(label, {}, SMALL_HEART) for label in labels]
     words = weigh_words(*said, labels[1], labels, SETTINGS.lexicon)
@@ -263,3 +263,33 @@ def test_words_about_labels_that_the_lexicon_does_not_know_are_not_weighed(label
     assert [text[:40] for text in word_warnings(words, *labels)] == [
         "The alternative's caption repeats the fi"
     ]
+
+
+def test_a_heart_stays_between_labels_that_have_it_alike(chests):
+    small = chests[0]
+    ctr, _ = weigh(small, small, small, direction=0)
+    assert ctr.towards
+    assert ctr.gain is None
+    for before, after in (chests, chests[::-1]):
+        ctr, _ = weigh(small, before, after, direction=0)
+        assert ctr.towards is False
+        assert ctr.gain is None
+
+
+@pytest.mark.parametrize(
+    ("own", "target", "direction"),
+    [
+        ("normal", "cardiomegaly", 1),
+        ("pleural effusion", "cardiomegaly", 1),
+        ("cardiomegaly", "normal", -1),
+        ("cardiomegaly", "pleural effusion", -1),
+        ("normal", "pleural effusion", 0),
+        ("pleural effusion", "normal", 0),
+        ("fracture", "cardiomegaly", 1),
+        ("normal", "fracture", None),
+    ],
+)
+def test_what_is_asked_of_the_heart_depends_on_both_labels(own, target, direction):
+    hearts = {"cardiomegaly": 1, "normal": -1, "pleural effusion": -1}
+    settings = EvidenceSettings(hearts, 0.25, heart_lexicon())
+    assert settings.direction(own, target) == direction

@@ -59,9 +59,9 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
     assert set(evidence["change"]) == {"heart_share", "changed_share"}
     assert set(evidence["ctr"]) == {
         *("original", "reconstruction", "alternative", "change", "confident", "towards"),
-        "widths",
+        *("direction", "widths"),
     }
-    assert set(record["model"]) == {"name", "stages", "split", "data"}
+    assert set(record["model"]) == {"name", "stages", "split", "data", "trained_on"}
     assert set(record["model"]["stages"]) == {"arae", "gan1", "gan2", "inverse"}
     assert set(record["reconstruction"]) == set(record["alternative"]["xray"]) == {"16", "64"}
 

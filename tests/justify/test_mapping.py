@@ -333,3 +333,24 @@ def test_what_it_cost_is_told(problem):
         assert all(after <= before for before, after in zip(one.trace, one.trace[1:], strict=False))
     most, least = (pick(found, key=lambda one: one.evaluations) for pick in (max, min))
     assert most.seconds / most.evaluations == pytest.approx(least.seconds / least.evaluations)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("towards", [0, 1, 2])
+def test_a_label_that_is_asked_for_is_the_alternative_of_all_that_do_not_have_it(
+    optimizer, towards
+):
+    """Three labels on a line at -4, 0 and 4: the farthest one is never the nearest."""
+
+    def logits(r):
+        return -((r[:, :1] - torch.tensor([-4.0, 0.0, 4.0])) ** 2)
+
+    r, image = start([-4.0, 1.0], [0.5, 1.0], [4.0, 1.0])
+    settings = mapping_settings(optimizer=optimizer, emb_similarity=0.01, img_similarity=0.0)
+    found = map_to_nearest(logits, as_image, r, image, settings, chances(3), towards)
+    nearest = [1, 2, 1]
+    wanted = [nearest[own] if own == towards else towards for own in range(3)]
+    assert [one.target for one in found] == wanted
+    assert all(one.converged for one in found)
+    ends = torch.cat([logits(one.r) for one in found]).argmax(dim=1)
+    assert ends.tolist() == wanted

@@ -119,7 +119,7 @@ def test_the_page_says_what_was_found():
         "very certain",
         "not for clinical decisions",
         "the true label is normal",
-        "nearest other diagnosis is cardiomegaly",
+        "The alternative is cardiomegaly",
         *(value[:12] for value in record["model"]["stages"].values()),
         record["model"]["split"][:12],
     ):

@@ -10,12 +10,20 @@ from omegaconf import OmegaConf
 from xrj.datamodules import phantom_reports
 from xrj.datamodules.captions import sentences
 from xrj.errors import ConfigError
-from xrj.measures.agreement import Agreement, Lexicon, agreement, contradicts_itself, says
+from xrj.measures.agreement import (
+    Agreement,
+    Lexicon,
+    agreement,
+    contradicts_itself,
+    says,
+    verdict,
+)
 
 CONFIG = OmegaConf.to_container(
     OmegaConf.load(Path(__file__).parents[2] / "conf" / "lexicon" / "heart.yaml")
 )
-HEART = Lexicon.from_config(CONFIG)
+CHEST = Lexicon.from_config(CONFIG)
+HEART = CHEST.of(["normal", "cardiomegaly"])
 
 
 @pytest.mark.parametrize(
@@ -174,3 +182,52 @@ def test_patterns_are_composed_as_captions_are():
         }
     )
     assert says(["cœur", "élargi"], lexicon) == "élargi"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [  # by label: normal, cardiomegaly, pleural effusion
+        ("the heart is normal in size", ("agrees", "contradicts", "silent")),
+        ("no pleural effusion or pneumothorax", ("agrees", "silent", "contradicts")),
+        ("no pneumothorax or pleural effusion", ("agrees", "silent", "contradicts")),
+        ("no large pleural effusion is seen", ("agrees", "silent", "contradicts")),
+        ("the heart is enlarged no pleural effusion", ("contradicts", "agrees", "contradicts")),
+        (
+            "the heart is normal in size there is a small left pleural effusion",
+            ("contradicts", "contradicts", "agrees"),
+        ),
+        ("possible small right pleural effusion", ("contradicts", "contradicts", "agrees")),
+        (
+            "stable cardiomegaly small left pleural effusion",
+            ("contradicts", "contradicts", "contradicts"),
+        ),
+        ("no cardiomegaly no effusion", ("agrees", "contradicts", "contradicts")),
+        (
+            "small left effusion no pleural effusion",
+            ("contradicts", "contradicts", "contradicts"),
+        ),
+        ("the lungs are clear", ("silent", "silent", "silent")),
+    ],
+)
+def test_denying_one_of_three_labels_says_nothing_of_the_third(text, said):
+    labels = ("normal", "cardiomegaly", "pleural effusion")
+    chest = CHEST.of(labels)
+    assert tuple(verdict(text.split(), label, chest) for label in labels) == said
+
+
+def test_each_sentence_of_the_phantom_about_fluid_is_understood():
+    chest = CHEST.of(["normal", "cardiomegaly", "pleural effusion"])
+    for sentence, side in product(phantom_reports.EFFUSION, ("left", "right", "bilateral")):
+        (words,) = sentences(sentence.format(side=side))
+        assert verdict(words, "pleural effusion", chest) == "agrees", sentence
+    for sentence in phantom_reports.PLEURA:
+        (words,) = sentences(sentence)
+        assert verdict(words, "pleural effusion", chest) == "contradicts", sentence
+        assert verdict(words, "cardiomegaly", chest) == "silent", sentence
+
+
+def test_words_about_labels_that_a_chain_does_not_have_say_nothing():
+    words = "small left pleural effusion".split()
+    assert verdict(words, "cardiomegaly", HEART) == "silent"
+    assert CHEST.of(["normal", "effusion"]).knows(["normal", "effusion"])
+    assert not HEART.knows(["normal", "effusion"])

@@ -50,7 +50,8 @@ class IUXRayDataModule(pl.LightningDataModule):
         root: Folder of the data; for the phantom where it is written (None: inside `cache_dir`);
             not used by a manifest.
         csv: The manifest.
-        phantom: Arguments of `phantom.write_phantom`: reports, seed, size, cardiomegaly, other.
+        phantom: Arguments of `phantom.write_phantom`: reports, seed, size,
+            cardiomegaly, other, effusion.
         labels: Rules as `labels.label_rules` reads them.
         captions: min_words, max_words, max_per_image, min_count.
         split: fractions, seed, file (None, or a split file to use).

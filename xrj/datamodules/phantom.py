@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from rich.console import Console
 from rich.progress import track
@@ -33,8 +35,9 @@ from xrj.datamodules.phantom_study import (
     Study,
     draw_masks,
     draw_study,
+    effusion_region,
+    render_as,
     render_study,
-    render_with_heart,
     studies_of,
 )
 from xrj.errors import DataError
@@ -54,6 +57,7 @@ def write_phantom(
     size: int = 288,
     cardiomegaly: float = 0.16,
     other: float = 0.15,
+    effusion: float = 0.0,
     workers: int | None = None,
 ) -> Path:
     """Write a phantom data set of its own reports; do nothing when it is already there.
@@ -64,18 +68,23 @@ def write_phantom(
         seed: Every picture and report is a function of the seed and its own number.
         size: Width and height of the pictures in pixels.
         cardiomegaly: Share of reports with an enlarged heart.
-        other: Share of reports with another disease and a normal heart, which get no label.
+        other: Share of reports with another disease and a normal heart, one in five of which is
+            an effusion.
+        effusion: Share of further reports with a pleural effusion and a normal heart.
         workers: Processes; all cores when None.
 
     Raises:
         DataError: `out` holds something else, an argument makes no sense, or the disk is full.
     """
-    if reports < 1 or size < 32 or min(cardiomegaly, other, 1 - cardiomegaly - other) < 0:
+    shares = {"cardiomegaly": cardiomegaly, "other": other, "effusion": effusion}
+    if reports < 1 or size < 32 or min(shares.values()) < 0 or sum(shares.values()) > 1:
+        said = ", ".join(f"{name}={share}" for name, share in shares.items())
         raise DataError(
-            f"phantom: reports={reports}, size={size}, cardiomegaly={cardiomegaly}, other={other} "
+            f"phantom: reports={reports}, size={size}, {said} "
             "cannot be drawn; reports >= 1, size >= 32, and shares that add up to at most 1"
         )
-    shares = {"cardiomegaly": cardiomegaly, "other": other}
+    if not effusion:  # phantoms written before there was such a share stay valid
+        del shares["effusion"]
     parameters = {"reports": reports, "seed": seed, "size": size, **shares}
     numbers = range(1, reports + 1)
     return _write(
@@ -98,22 +107,36 @@ def write_phantom_for_reports(
 
 
 def redraw(folder: Path, image_ids: Sequence[str], labels: Sequence[str]) -> list[Picture]:
-    """Draw frontal pictures of `write_phantom` again with hearts of these labels; see `redraws`.
+    """Draw frontal pictures of `write_phantom` again as of these labels; see `redraws`.
 
     Args:
         folder: The phantom.
         image_ids: Of its pictures.
-        labels: "normal" or "cardiomegaly" for each.
+        labels: For each, as `render_as` takes it.
     """
+    studies, seed, size = _studies(folder, image_ids)
+    return [
+        render_as(seed, study, image_id, size, label)
+        for study, image_id, label in zip(studies, image_ids, labels, strict=True)
+    ]
+
+
+def effusion_regions(folder: Path, image_ids: Sequence[str]) -> list[npt.NDArray[np.bool_]]:
+    """Return where effusions can lie in frontal pictures of `write_phantom`; see `redraws`."""
+    studies, seed, size = _studies(folder, image_ids)
+    return [
+        effusion_region(seed, study, image_id, size)
+        for study, image_id in zip(studies, image_ids, strict=True)
+    ]
+
+
+def _studies(folder: Path, image_ids: Sequence[str]) -> tuple[list[Study], int, int]:
+    """Return the study of each picture of a phantom, its seed and the pictures' size."""
     parameters = read_json(folder / "phantom.json")["parameters"]
-    seed, size = parameters["seed"], parameters["size"]
-    shares = {"cardiomegaly": parameters["cardiomegaly"], "other": parameters["other"]}
-    drawn = []
-    for image_id, label in zip(image_ids, labels, strict=True):
-        number = int(image_id.split("_")[0].removeprefix("CXR"))
-        study = draw_study(seed, number, **shares)
-        drawn.append(render_with_heart(seed, study, image_id, size, label))
-    return drawn
+    seed = parameters["seed"]
+    shares = {name: parameters.get(name, 0.0) for name in ("cardiomegaly", "other", "effusion")}
+    numbers = [int(image_id.split("_")[0].removeprefix("CXR")) for image_id in image_ids]
+    return [draw_study(seed, number, **shares) for number in numbers], seed, parameters["size"]
 
 
 def redraws(folder: Path) -> bool:

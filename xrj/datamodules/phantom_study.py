@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -37,6 +38,13 @@ VIEWS: tuple[tuple[tuple[View, ...], str, float], ...] = (
     ((), "", 0.02),
 )
 
+EFFUSION = "pleural effusion"
+"""Label of the reports that `effusion` asks for."""
+FLUID = (2.2, 3.8)
+"""Least and largest depth of an effusion, cm."""
+VISIBLE = 4
+"""Grey levels of 255 above which fluid changes a pixel, rather than the quantum noise."""
+
 TRUTH_COLUMNS = (
     *("image_id", "report_uid", "view", "label"),
     *(field.name for part in (Truth, Findings) for field in fields(part)),
@@ -55,16 +63,23 @@ class Study:
     document: bytes
 
 
-def draw_study(seed: int, number: int, cardiomegaly: float, other: float) -> Study:
-    """Draw report `number`: label, findings, anatomy, text and the list of pictures."""
+def draw_study(
+    seed: int, number: int, cardiomegaly: float, other: float, effusion: float = 0.0
+) -> Study:
+    """Draw report `number`: label, findings, anatomy, text and the list of pictures.
+
+    The shares are those of `phantom.write_phantom`.
+    """
     uid = f"CXR{number}"
     rng = numpy_rng(seed, "study", uid)
     kind, indexed = rng.random(), rng.random() > 0.015
-    enlarged, healthy = kind < cardiomegaly, kind >= cardiomegaly + other
-    label = "cardiomegaly" if enlarged else "normal" if healthy else "other"
-    patient = draw_patient(
-        seed, uid, draw_ctr(seed, uid, enlarged=enlarged), _draw_findings(seed, uid, label)
-    )
+    bounds = np.cumsum((cardiomegaly, other, effusion))
+    label = ("cardiomegaly", "other", EFFUSION, "normal")[int((kind >= bounds).sum())]
+    enlarged, healthy = label == "cardiomegaly", label == "normal"
+    findings = _draw_findings(seed, uid, label)
+    if effusion and label == "other" and findings.effusion:
+        label = EFFUSION
+    patient = draw_patient(seed, uid, draw_ctr(seed, uid, enlarged=enlarged), findings)
     text = write_text(seed, uid, patient, enlarged=enlarged, healthy=healthy)
     if not indexed:
         text, label = replace(text, mesh=()), "other"
@@ -79,19 +94,22 @@ def draw_study(seed: int, number: int, cardiomegaly: float, other: float) -> Stu
 
 
 def _draw_findings(seed: int, uid: str, label: str) -> Findings:
-    """Draw devices and spine alike for every label, and disease for those not indexed as normal."""
+    """Draw devices and spine alike for every label, and disease for those not indexed as normal.
+
+    The disease that gives a report its label is sure, and for "other" one of five is.
+    """
     rng = numpy_rng(seed, "findings", uid)
 
     def side(chance: float) -> Side:
         left = rng.random() < 0.5
         return "" if rng.random() >= chance else "left" if left else "right"
 
-    first = int(rng.integers(5)) if label == "other" else -1
+    first = int(rng.integers(5)) if label == "other" else 0 if label == EFFUSION else -1
     rate = 0.0 if label == "normal" else 0.07
     effusion, nodule, opacity, granuloma = (side(1.0 if k == first else rate) for k in range(4))
     return Findings(
         effusion=effusion,
-        effusion_size=float(rng.uniform(2.2, 3.8)) if effusion else 0.0,
+        effusion_size=float(rng.uniform(*FLUID)) if effusion else 0.0,
         nodule=nodule,
         opacity=opacity,
         granuloma=granuloma,
@@ -139,25 +157,59 @@ def studies_of(archive: Path, seed: int) -> Iterator[Study]:
         raise DataError(f"{archive}: holds no report; give NLMCXR_reports.tgz")
 
 
-def render_with_heart(seed: int, study: Study, image_id: str, size: int, label: str) -> Picture:
-    """Render a frontal picture of a study again, the patient's heart as one of another label.
+def render_as(seed: int, study: Study, image_id: str, size: int, label: str) -> Picture:
+    """Render a frontal picture of a study again, the patient as one of another label.
 
-    Anatomy, findings, exposure and quantum noise stay, so this is the true counterfactual, which
-    keeps findings that no report labelled normal has. The heart has the rank
-    among those of that label that the patient's has among those of his own; under his own label
-    the picture is that of `render_study`.
+    Anatomy, other findings, exposure and quantum noise stay, so this is the true counterfactual,
+    which keeps findings that no report labelled normal has. The heart has the rank among those of
+    that label that the patient's has among those of his own; an effusion comes with its label, on a
+    side drawn for the patient, and goes with it. Under his own label the picture is that of
+    `render_study`.
 
     Args:
         seed: Of the phantom.
         study: As `draw_study` gives it.
         image_id: Of a frontal picture of the study.
         size: Pixels a side.
-        label: "normal" or "cardiomegaly".
+        label: "normal", "cardiomegaly" or `EFFUSION`.
     """
+    ctr = ctr_of_same_rank(study.patient.ctr, enlarged=label == "cardiomegaly")
+    side, depth = study.patient.findings.effusion, study.patient.findings.effusion_size
+    if label == EFFUSION and not side:
+        rng = numpy_rng(seed, "effusion", study.uid)
+        side, depth = ("left", "right")[int(rng.integers(2))], float(rng.uniform(*FLUID))
+    elif label != study.label == EFFUSION:
+        side, depth = "", 0.0
+    return _render_with(seed, study, image_id, size, ctr, side, depth)
+
+
+def effusion_region(seed: int, study: Study, image_id: str, size: int) -> npt.NDArray[np.bool_]:
+    """Return where effusions of a patient can lie in a frontal picture, (size, size).
+
+    These are the pixels that the deepest ones, on both sides, change.
+
+    Args:
+        seed: Of the phantom.
+        study: As `draw_study` gives it.
+        image_id: Of a frontal picture of the study.
+        size: Pixels a side.
+    """
+    sides: tuple[Side, ...] = ("", "bilateral")
+    dry, wet = (
+        _render_with(seed, study, image_id, size, study.patient.ctr, side, FLUID[1])
+        for side in sides
+    )
+    return cv2.absdiff(dry, wet) > VISIBLE
+
+
+def _render_with(
+    seed: int, study: Study, image_id: str, size: int, ctr: float, side: Side, depth: float
+) -> Picture:
+    """Render a frontal picture with another heart and another effusion."""
     names = [name for name, _ in study.images]
     acquisition = draw_acquisition(seed, study.uid, names.index(image_id), "frontal")
-    ctr = ctr_of_same_rank(study.patient.ctr, enlarged=label == "cardiomegaly")
-    return render_frontal(replace(study.patient, ctr=ctr), acquisition, size)
+    findings = replace(study.patient.findings, effusion=side, effusion_size=depth)
+    return render_frontal(replace(study.patient, ctr=ctr, findings=findings), acquisition, size)
 
 
 def render_study(seed: int, study: Study, size: int) -> list[tuple[dict[str, Any], Picture]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from xrj.datamodules.datamodule import IUXRayDataModule, Split
 from xrj.datamodules.images import UInt8
 from xrj.datamodules.phantom import redraw, redraws
+from xrj.datamodules.phantom_study import EFFUSION
 from xrj.evaluate.features import Features, read_features, thumbnails
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.methods import (
@@ -340,7 +341,7 @@ def _labelled_as_drawn(labels: Sequence[str], xrays: Xrays, phantom: Path) -> bo
     drawn = pd.read_csv(phantom / "truth.csv").set_index("image_id")["label"]
     own = drawn.reindex([Path(name).stem for name in xrays.names])
     said = [labels[place] for place in xrays.labels]
-    return set(labels) <= {"normal", "cardiomegaly"} and list(own) == said
+    return set(labels) <= {"normal", "cardiomegaly", EFFUSION} and list(own) == said
 
 
 def _redraw(

@@ -136,8 +136,12 @@ def caption_run(
     )
 
 
+def _labels(readings: Readings) -> set[str]:
+    return {label for label, _ in readings.decoded} | set(readings.frame["label"])
+
+
 def _known(readings: Readings, lexicon: FindingLexicon) -> bool:
-    return lexicon.hearts.knows(label for label, _ in readings.decoded)
+    return lexicon.hearts.knows(_labels(readings))
 
 
 def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
@@ -147,7 +151,8 @@ def _consistency(readings: Readings, lexicon: FindingLexicon) -> np.ndarray:
     """
     if not _known(readings, lexicon):
         return np.full(len(readings.decoded), np.nan)
-    found = [verdict(words, label, lexicon.hearts) for label, words in readings.decoded]
+    hearts = lexicon.hearts.of(_labels(readings))
+    found = [verdict(words, label, hearts) for label, words in readings.decoded]
     return np.array([np.nan if one == "silent" else one == "agrees" for one in found], dtype=float)
 
 

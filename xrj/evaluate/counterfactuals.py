@@ -108,7 +108,8 @@ class ChangeSummary:
     """Where the counterfactual differs from the reconstruction.
 
     Attributes:
-        heart_share: Mean share of the change inside the heart's region, where it can be found.
+        heart_share: Mean share of the change inside the heart's region, where it can be found
+            and should not stay.
         changed_share: Mean share of pixels that change visibly.
     """
 
@@ -255,7 +256,11 @@ def summarise_change(justifications: Sequence[Justification]) -> ChangeSummary:
     evidence = [justification.evidence for justification in justifications]
     return ChangeSummary(
         heart_share=Figure.mean(
-            [one.heart_share for one in evidence if one.heart_share is not None]
+            [
+                one.heart_share
+                for one in evidence
+                if one.heart_share is not None and not (one.ctr and one.ctr.direction == 0)
+            ]
         ),
         changed_share=Figure.mean([one.changed_share for one in evidence]),
     )
@@ -294,7 +299,7 @@ def summarise_ctr(
         None when no label has a direction or the pictures are too small to measure.
     """
     changes = [justification.evidence.ctr for justification in justifications]
-    asked = [ctr.gain for ctr in changes if ctr is not None and ctr.direction is not None]
+    asked = [ctr.gain for ctr in changes if ctr is not None and ctr.direction]
     if not asked:
         return None
     gains = [gain for gain in asked if gain is not None]

@@ -184,7 +184,7 @@ def nearest_real(
 def true_counterfactual(
     name: str, xrays: Xrays, targets: NDArray[np.int64], small: UInt8, large: UInt8
 ) -> Counterfactuals:
-    """Take what the patient would look like with a heart of the other label: a phantom knows it.
+    """Take what the patient would look like under the other label: a phantom knows it.
 
     Not a rival but the ceiling of what a method can reach.
 

@@ -209,7 +209,7 @@ def summarise_captions(readings: Readings, lexicon: Lexicon) -> CaptionSummary:
         found = agreement(
             [words for _, words in readings.decoded],
             [label for label, _ in readings.decoded],
-            lexicon,
+            lexicon.of(said),
         )
         agree = Figure.share(found.agree, found.agree + found.contradict)
         contradict = Figure.share(found.contradict, found.n)

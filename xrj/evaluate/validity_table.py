@@ -120,6 +120,8 @@ def change_table(bench: Bench) -> ResultTable:
         "ctr_direction. A small distance is no merit by itself, and none is marked as the best: "
         "changes that nobody sees are small."
     )
+    if len(bench.model.labels) > 2:
+        note += " Between labels of one direction hearts should stay, and nothing of them counts."
     if bench.usual_ctr:
         spans = ", ".join(
             f"{low:.3f} to {high:.3f} for {label}" for label, (low, high) in bench.usual_ctr.items()
@@ -127,8 +129,8 @@ def change_table(bench: Bench) -> ResultTable:
         note += f" Usual is what 95 % of the training X-rays' true CTRs are: {spans}."
     if TRUE in bench.methods:
         note += (
-            " The true counterfactual is the phantom's: the same patient, findings and exposure "
-            "with a heart of the other label, as large among those as the patient's own is among "
+            " The true counterfactual is the phantom's: the same patient and exposure under the "
+            "other label, the heart as large among its hearts as the patient's own is among "
             "those of his label, its CTR measured as all are; an X-ray that the model misreads has "
             "none and is left out of this row and of what is measured against it. What "
             "reconstructions lack of the X-ray is part of the distances to it, so that methods "
@@ -190,7 +192,7 @@ class _Hearts:
     """What a method does to hearts.
 
     Attributes:
-        shares: Of each change that lies inside the heart.
+        shares: Of each change that lies inside the heart; None where that should stay.
         ctrs: Of each; None where the meter is not confident or the label asks for no direction.
         directions: That the labels ask for; 0: none.
     """
@@ -201,11 +203,17 @@ class _Hearts:
 
 
 def _hearts(bench: Bench, made: Counterfactuals) -> _Hearts:
-    wanted = bench.settings.evidence.ctr_direction
-    directions = [wanted.get(bench.model.labels[target]) for target in made.targets]
+    wanted, labels = bench.settings.evidence, bench.model.labels
+    directions = [
+        wanted.direction(labels[own], labels[target])
+        for own, target in zip(bench.sources, made.targets, strict=False)
+    ]
     weighed = weigh_hearts(bench.xrays.large, made.before, made.after, directions)
     return _Hearts(
-        [heart.share for heart in weighed],
+        [
+            None if direction == 0 else heart.share
+            for heart, direction in zip(weighed, directions, strict=True)
+        ],
         [heart.ctr if heart.ctr and heart.ctr.gain is not None else None for heart in weighed],
         [direction or 0 for direction in directions],
     )

@@ -17,6 +17,8 @@ from xrj.measures.masks import Width
 
 BORDER = 0.03
 """Width of the border around the heart, a share of the picture's side: about 1 cm."""
+STAYS = 0.03
+"""Change of the cardiothoracic ratio up to which a heart stays as it is."""
 CTR_PIXELS = 64
 """Smallest picture in which the heart can be measured."""
 
@@ -69,8 +71,8 @@ class CtrChange:
         original: In the X-ray itself.
         reconstruction: In G(r).
         alternative: In G(r').
-        direction: 1 where it should grow from G(r) to G(r'), -1 where it should shrink, None where
-            the alternative diagnosis asks for neither.
+        direction: 1 where it should grow from G(r) to G(r'), -1 where it should shrink, 0 where it
+            should stay, None where nothing is asked of it.
     """
 
     original: Ruler | None
@@ -93,13 +95,15 @@ class CtrChange:
     @property
     def gain(self) -> float | None:
         """The change in the direction that is asked for; None where none is asked or measured."""
-        if self.change is None or self.direction is None:
+        if self.change is None or not self.direction:
             return None
         return self.change * self.direction
 
     @property
     def towards(self) -> bool | None:
         """Whether it moves as the alternative diagnosis says; None where that cannot be said."""
+        if self.direction == 0 and self.change is not None:
+            return abs(self.change) <= STAYS
         return None if self.gain is None else self.gain > 0
 
     def to_json(self) -> dict[str, Any]:
@@ -111,6 +115,7 @@ class CtrChange:
             **{name: ruler and ruler.ctr for name, ruler in rulers.items()},
             "change": self.change,
             "confident": self.confident,
+            "direction": self.direction,
             "towards": self.towards,
             "widths": {name: ruler and asdict(ruler) for name, ruler in rulers.items()},
         }
@@ -174,8 +179,7 @@ def weigh_hearts(
         originals: The X-rays, (B, H, W).
         reconstructions: G(r), (B, H, W).
         alternatives: G(r'), (B, H, W).
-        directions: For each 1 where the ratio should grow, -1 where it should shrink, None for
-            neither.
+        directions: For each as `CtrChange.direction`.
     """
     if min(originals.shape[1:]) < CTR_PIXELS:
         return [HeartChange(None, None) for _ in originals]

@@ -117,7 +117,7 @@ def _change(record: Record) -> list[Check]:
     if share is None:
         checks.append(Check(name, "not measured", "Borders unclear in a picture, or no change."))
     else:
-        asked = ctr is not None and ctr["towards"] is not None
+        asked = ctr is not None and ctr["towards"] is not None and ctr["direction"] != 0
         status = _status(share >= 0.5) if asked else "measured"
         checks.append(Check(name, status, f"{percent(share)} of all change."))
     checks.append(
@@ -145,11 +145,13 @@ def _change(record: Record) -> list[Check]:
     elif ctr["towards"] is None:
         checks.append(Check(name, "measured", found))
     else:
-        direction = "as" if ctr["towards"] else "not as"
-        target = record["alternative"]["diagnosis"]
-        checks.append(
-            Check(name, _status(ctr["towards"]), f"{found} It moves {direction} {target} would.")
-        )
+        kept, target = ctr["towards"], record["alternative"]["diagnosis"]
+        if ctr["direction"] == 0:
+            verb = "stays, as" if kept else "does not stay, as"
+            moves = f"It {verb} it would from {record['diagnosis']} to {target}."
+        else:
+            moves = f"It moves {'as' if kept else 'not as'} {target} would."
+        checks.append(Check(name, _status(kept), f"{found} {moves}"))
     return checks
 
 

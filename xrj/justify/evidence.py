@@ -29,7 +29,7 @@ class EvidenceSettings:
 
     Attributes:
         ctr_direction: 1 for labels towards which the cardiothoracic ratio should grow, -1 where it
-            should shrink; such labels are decided by the heart, and so the change should lie there.
+            should shrink; see `direction`.
         unexplained: Share of an X-ray's variance that its reconstruction may leave unexplained.
         lexicon: What counts as a statement of a label in a caption.
     """
@@ -37,6 +37,16 @@ class EvidenceSettings:
     ctr_direction: Mapping[str, int]
     unexplained: float
     lexicon: Lexicon
+
+    def direction(self, label: str, target: str) -> int | None:
+        """Return how the ratio should change from one label to another.
+
+        Returns:
+            1 or -1 where the heart decides between both, and so the change should lie there; 0
+            where it should stay, since both have hearts of one kind; None where nothing is known.
+        """
+        asked = self.ctr_direction.get(target)
+        return 0 if asked is not None and asked == self.ctr_direction.get(label) else asked
 
 
 @dataclass(frozen=True)
@@ -184,11 +194,15 @@ def gather_evidence(
     to_original = distances(pictures.originals, pictures.alternatives)
     to_reconstruction = distances(pictures.reconstructions, pictures.alternatives)
     unexplained = unexplained_share(pictures.originals, pictures.reconstructions)
+    directions = [
+        settings.direction(found.diagnosis, target)
+        for (found, _), target in zip(said, targets, strict=True)
+    ]
     hearts = weigh_hearts(
         pictures.originals,
         pictures.reconstructions,
         pictures.alternatives,
-        [settings.ctr_direction.get(target) for target in targets],
+        directions,
     )
     found = []
     for row, (mapping, target) in enumerate(zip(mappings, targets, strict=True)):
@@ -218,7 +232,7 @@ def gather_evidence(
             warnings=(),
         )
         reasons = [
-            *_warnings(evidence, mapping, target, votes[row], settings),
+            *_warnings(evidence, mapping, target, votes[row], directions[row]),
             *word_warnings(evidence.words, said[row][0].diagnosis, target),
         ]
         found.append(replace(evidence, warnings=tuple(reasons)))
@@ -261,7 +275,7 @@ def _warnings(
     mapping: MappingResult,
     target: str,
     vote: Vote | None,
-    settings: EvidenceSettings,
+    direction: int | None,
 ) -> Iterator[str]:
     """Yield a sentence for each check that failed."""
     strange = []
@@ -290,12 +304,13 @@ def _warnings(
         yield f"An independent classifier diagnoses this X-ray as {vote.label}."
     ctr = evidence.ctr
     if ctr is not None and ctr.towards is False and ctr.reconstruction and ctr.alternative:
+        asked = "change" if direction else "stay"
         yield (
-            f"The heart does not change as {target} says: its share of the chest's width goes from "
-            f"{ctr.reconstruction.ctr:.2f} to {ctr.alternative.ctr:.2f}."
+            f"The heart does not {asked} as {target} says: its share of the chest's width goes "
+            f"from {ctr.reconstruction.ctr:.2f} to {ctr.alternative.ctr:.2f}."
         )
     share = evidence.heart_share
-    if target in settings.ctr_direction and share is not None and share < 0.5:
+    if direction and share is not None and share < 0.5:
         yield f"Most of the change, {percent(1 - share)}, lies outside the heart."
     if evidence.unexplained > evidence.allowed:
         yield (

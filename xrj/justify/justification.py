@@ -47,6 +47,7 @@ class JustifySettings:
         walk: Pictures from r to r', both ends included.
         batch: X-rays at once.
         saliency: Draw saliency maps, too, where there is a classifier.
+        towards: The alternative diagnosis of X-rays that do not have it; None: the nearest.
     """
 
     mapping: MappingSettings
@@ -56,6 +57,7 @@ class JustifySettings:
     walk: int
     batch: int
     saliency: bool = True
+    towards: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,8 +219,9 @@ def _justify_batch(
         refined = refine(model.generate, r, x, embedding, settings.refinement)
         refinements, r = refined, torch.cat([refinement.r for refinement in refined])
     generators = [torch_generator(seed, "restart", PurePath(name).name) for name in names]
+    towards = None if settings.towards is None else model.labels.index(settings.towards)
     mappings = map_to_nearest(
-        model.label_logits, model.generate, r, x, settings.mapping, generators
+        model.label_logits, model.generate, r, x, settings.mapping, generators, towards
     )
     found = read_representations(model, r)
     alternatives = read_representations(model, torch.cat([mapping.r for mapping in mappings]))

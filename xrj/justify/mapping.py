@@ -266,6 +266,7 @@ def map_to_nearest(
     image: Tensor,
     settings: MappingSettings,
     generators: Sequence[torch.Generator],
+    towards: int | None = None,
 ) -> list[MappingResult]:
     """Map each r to its nearest alternative diagnosis: of all other labels the one of lowest L_M.
 
@@ -278,6 +279,7 @@ def map_to_nearest(
         image: The X-rays, (B, C, h, w) in [-1, 1].
         settings: How to search.
         generators: Of the restarts' z, one for each image; on the CPU.
+        towards: The only alternative label, for each r that is not of this label itself.
 
     Returns:
         One for each image, converged or not. For each label it is the first try that converges or,
@@ -288,7 +290,13 @@ def map_to_nearest(
     for first in range(0, len(r), at_once):
         rows = slice(first, first + at_once)
         results += _map_images(
-            label_logits, generate, r[rows].detach(), image[rows], settings, generators[rows]
+            label_logits,
+            generate,
+            r[rows].detach(),
+            image[rows],
+            settings,
+            generators[rows],
+            towards,
         )
     return results
 
@@ -300,12 +308,17 @@ def _map_images(
     image: Tensor,
     settings: MappingSettings,
     generators: Sequence[torch.Generator],
+    towards: int | None,
 ) -> list[MappingResult]:
     """Map some images at once; see `map_to_nearest`."""
     began = time.perf_counter()
     with torch.no_grad():
         logits = label_logits(r)
     others = torch.ones_like(logits).scatter(1, logits.argmax(dim=1, keepdim=True), 0)
+    if towards is not None:
+        free = others[:, towards] > 0
+        others[free] = 0
+        others[free, towards] = 1
     owner, target = others.nonzero().unbind(dim=1)
     problem = _Problem(label_logits, generate, r[owner], image[owner], target, settings)
     found, converged, tries = _map_pairs(problem, [generators[image] for image in owner.tolist()])

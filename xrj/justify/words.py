@@ -39,8 +39,8 @@ def weigh_words(
     if not lexicon.knows(labels):
         return Words(None, None, repeated)
     return Words(
-        verdict(found.caption.split(), found.diagnosis, lexicon),
-        verdict(alternative.caption.split(), target, lexicon),
+        verdict(found.caption.split(), found.diagnosis, lexicon.of(labels)),
+        verdict(alternative.caption.split(), target, lexicon.of(labels)),
         repeated,
     )
 

@@ -6,7 +6,7 @@ which comes from the configuration (`conf/lexicon/`).
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from xrj.datamodules.text import normal_tree
@@ -24,12 +24,14 @@ class Lexicon:
 
     Attributes:
         implied: The label that is said by denying another one.
+        denies: The labels that stating the implied one denies; a normal heart does not deny fluid.
         statements: For each label the pattern of its statements.
         denied_before: Pattern of a text that ends in a negation of what follows.
         denied_after: Pattern of a text that begins by denying what precedes.
     """
 
     implied: str
+    denies: frozenset[str]
     statements: Mapping[str, re.Pattern[str]]
     denied_before: re.Pattern[str]
     denied_after: re.Pattern[str]
@@ -37,6 +39,8 @@ class Lexicon:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Lexicon":
         """Compile `implied, parts, statements, negations, fillers, negations_after`.
+
+        `denies` may be left out and then means all other labels.
 
         Raises:
             ConfigError: A key is missing, a pattern is no regular expression or uses an unknown
@@ -60,11 +64,18 @@ class Lexicon:
             raise ConfigError(f"lexicon: {error} is missing; see conf/lexicon") from error
         except re.error as error:
             raise ConfigError(f"lexicon: {error.pattern!r}: {error}; mend the pattern") from error
-        return cls(implied, statements, before, after)
+        denies = frozenset(config.get("denies", statements)) - {implied}
+        return cls(implied, denies, statements, before, after)
 
     def knows(self, labels: Iterable[str]) -> bool:
         """Return whether it says how each of these labels is stated."""
         return set(labels) <= set(self.statements)
+
+    def of(self, labels: Iterable[str]) -> "Lexicon":
+        """Return what it says of these labels alone; a chain knows no others."""
+        asked = set(labels)
+        known = {label: text for label, text in self.statements.items() if label in asked}
+        return replace(self, denies=self.denies & known.keys(), statements=known)
 
 
 def _expand(pattern: str, parts: Mapping[str, str]) -> str:
@@ -100,15 +111,23 @@ def contradicts_itself(words: Sequence[str], lexicon: Lexicon) -> bool:
 def verdict(words: Sequence[str], label: str, lexicon: Lexicon) -> Verdict:
     """Return whether a caption states its label, another or its denial, or none.
 
+    To deny another label states the implied one and nothing of a third.
+
     Args:
         words: The caption, without its label word.
         label: Decoded or given with it; one that the lexicon knows.
         lexicon: What counts as a statement.
     """
-    said = says(words, lexicon)
-    if said is None:
+    spoken = list(_spoken(words, lexicon))
+    affirmed = {one for _, one, no in spoken if not no and one != lexicon.implied}
+    denied = {one for _, one, no in spoken if no and one != lexicon.implied}
+    if any(one == lexicon.implied and not no for _, one, no in spoken):
+        denied |= lexicon.denies
+    states = bool(denied) if label == lexicon.implied else label in denied
+    if not affirmed and not states:
         return "silent"
-    return "agrees" if said == label and not contradicts_itself(words, lexicon) else "contradicts"
+    agrees = not affirmed if label == lexicon.implied else affirmed == {label}
+    return "agrees" if agrees and not contradicts_itself(words, lexicon) else "contradicts"
 
 
 def _spoken(words: Sequence[str], lexicon: Lexicon) -> Iterator[tuple[int, str, bool]]:

@@ -26,7 +26,7 @@ class FindingLexicon:
     """Compiled rules over a caption in lower case, words joined by single spaces.
 
     Attributes:
-        hearts: What counts as a statement of a label; labels are findings, too.
+        hearts: What counts as a statement of a label; those that it denies are findings, too.
         patterns: Of each further finding.
         denied: Pattern of a negation with all that it denies, or of findings with a denial after.
     """
@@ -51,7 +51,7 @@ class FindingLexicon:
             labels = [
                 pattern.pattern.removeprefix(r"\b").removesuffix(r"\b")
                 for label, pattern in hearts.statements.items()
-                if label != hearts.implied
+                if label in hearts.denies
             ]
             item = rf"(?:{'|'.join([*findings.values(), *labels])})"
             loose, also = rf"(?: (?:{between}))*", "(?: (?:or|nor|and))"
@@ -82,7 +82,7 @@ def findings_of(caption: str, lexicon: FindingLexicon) -> dict[str, bool]:
     denied = [match.span() for match in lexicon.denied.finditer(caption)]
     hearts = lexicon.hearts
     said: dict[str, bool] = {}
-    others = {label: text for label, text in hearts.statements.items() if label != hearts.implied}
+    others = {label: text for label, text in hearts.statements.items() if label in hearts.denies}
     for name, pattern in {**lexicon.patterns, **others}.items():
         for match in pattern.finditer(caption):
             inside = any(low <= match.start() and match.end() <= high for low, high in denied)

@@ -101,9 +101,14 @@ def test_a_glob_names_equal_stems_apart(run, tmp_path):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         if not place.endswith("gif"):
             write_xray(tmp_path / place)
-    status, _, _ = run("image=*/*.[pj]*g", "out=results")
+    status, out, _ = run("image=*/*.[pj]*g", "out=results")
     assert status == 0
     assert files(tmp_path / "results") == ["X-2", "index.html", "x", "x-3"]
+    assert [line.partition(":")[0] for line in out[:3]] == [
+        "x.png",
+        "X.jpg (in X-2)",
+        "x.png (in x-3)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -341,7 +341,9 @@ def _line(sheet: Sheet) -> str:
     if not sheet.strange and redrawn["unexplained"] > redrawn["allowed"]:
         unsure = "; NOT to be relied on: the reconstruction is far from the X-ray"
     answer = f"{record['diagnosis']} ({certainty}){warned}; alternative {found}{unsure}"
-    return f"{sheet.name}: {first}{answer}"
+    usual = (sheet.name, Path(sheet.name).stem)
+    where = "" if sheet.folder in usual else f" (in {sheet.folder})"  # files of one name in a tree
+    return f"{sheet.name}{where}: {first}{answer}"
 
 
 def _command() -> str:

@@ -260,6 +260,7 @@ def test_a_classifier_of_ones_own_is_asked(toy_settings):
     assert not found.found_by_classifier.agrees
     assert not found.evidence.independent.agrees
     assert sum("independent classifier" in one for one in found.evidence.warnings) == 2
+    assert len(found.evidence.warnings) == 3  # the toy picture shows no chest, either
     record = found.to_json(Toy(), FILES)
     assert record["evidence"]["validity"]["independent"] is False
     assert record["evidence"]["warnings"] == list(found.evidence.warnings)

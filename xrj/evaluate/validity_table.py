@@ -206,7 +206,7 @@ def _hearts(bench: Bench, made: Counterfactuals) -> _Hearts:
     wanted, labels = bench.settings.evidence, bench.model.labels
     directions = [
         wanted.direction(labels[own], labels[target])
-        for own, target in zip(bench.sources, made.targets, strict=False)
+        for own, target in zip(bench.sources, made.targets, strict=True)
     ]
     weighed = weigh_hearts(bench.xrays.large, made.before, made.after, directions)
     return _Hearts(

@@ -37,10 +37,30 @@ class Group:
 def checklist(record: Record) -> list[Group]:
     """Return all checks of a justification's JSON form, failed or not."""
     return [
+        Group("Can the network read this X-ray?", _readable(record)),
         Group("Is the alternative valid?", _validity(record)),
         Group("How close does it stay to the X-ray?", _closeness(record)),
         Group("Does the right thing change?", _change(record)),
         Group("Do the captions say it?", _captions(record)),
+    ]
+
+
+def _readable(record: Record) -> list[Check]:
+    frontal, unlike = record["evidence"]["frontal"], record["evidence"]["unlike"]
+    name = "A frontal chest: one heart between two lungs"
+    seen = "Found." if frontal else "Not found."
+    if frontal is None:
+        chest = Check(name, "not measured", "The X-ray is too small.")
+    else:
+        chest = Check(name, _status(frontal), seen)
+    look = "It differs." if unlike in (None, "unlike") else f"It seems to be {unlike}."
+    return [
+        chest,
+        Check(
+            "Like the X-rays that the network learned from",
+            _status(unlike is None),
+            "No difference found, or this model cannot tell." if unlike is None else look,
+        ),
     ]
 
 

@@ -33,6 +33,7 @@ class Named:
             "name": "made",
             "stages": {"arae": "a" * 64, "inverse": "b" * 64},
             "split": "c" * 64,
+            "tells_unlike": True,
         }
     )
 

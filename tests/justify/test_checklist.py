@@ -58,6 +58,12 @@ def test_each_failure_is_named_and_nothing_else(name):
     assert [check.name for check in found.values() if check.status == "fail"] == [name]
 
 
+def test_a_model_that_cannot_tell_does_not_pass_for_one_that_can():
+    record = render(made(), Named(identity={"name": "old"}), "x").sheet.record
+    _, alike = checklist(record)[0].checks
+    assert (alike.status, alike.result) == ("not measured", "This model cannot tell.")
+
+
 def test_a_vote_says_what_was_expected_only_where_it_differs():
     name = "Picture 3, read by an independent classifier"
     assert checks()[name].result == "Cardiomegaly, 88 %."

@@ -61,7 +61,7 @@ def test_json_has_the_promised_keys_and_no_other(justification, model):
         *("original", "reconstruction", "alternative", "change", "confident", "towards"),
         *("direction", "widths"),
     }
-    assert set(record["model"]) == {"name", "stages", "split", "data", "trained_on"}
+    assert set(record["model"]) == {"name", "stages", "split", "data", "trained_on", "tells_unlike"}
     assert set(record["model"]["stages"]) == {"arae", "gan1", "gan2", "inverse"}
     assert set(record["reconstruction"]) == set(record["alternative"]["xray"]) == {"16", "64"}
 

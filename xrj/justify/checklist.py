@@ -53,15 +53,12 @@ def _readable(record: Record) -> list[Check]:
         chest = Check(name, "not measured", "The X-ray is too small.")
     else:
         chest = Check(name, _status(frontal), seen)
-    look = "It differs." if unlike in (None, "unlike") else f"It seems to be {unlike}."
-    return [
-        chest,
-        Check(
-            "Like the X-rays that the network learned from",
-            _status(unlike is None),
-            "No difference found, or this model cannot tell." if unlike is None else look,
-        ),
-    ]
+    name = "Like the X-rays that the network learned from"
+    if unlike is None and not record["model"].get("tells_unlike"):
+        return [chest, Check(name, "not measured", "This model cannot tell.")]
+    look = {None: "No difference found.", "unlike": "It differs."}
+    alike = Check(name, _status(unlike is None), look.get(unlike, f"It seems to be {unlike}."))
+    return [chest, alike]
 
 
 def _validity(record: Record) -> list[Check]:

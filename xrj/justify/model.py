@@ -119,13 +119,17 @@ class JustificationModel:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Name of the run, hashes of the stages and of the split, source and number of X-rays."""
+        """What files say of it: its name, and the hashes of its stages and of the split.
+
+        And source and number of the X-rays that it learned from, and whether it tells others apart.
+        """
         return {
             "name": self.name,
             "stages": {stage: export.hash for stage, export in self.exports.items()},
             "split": self.exports["arae"].info["split"],
             "data": self.exports["arae"].info["data"]["source"],
             "trained_on": self.training,
+            "tells_unlike": self.familiarity is not None,
         }
 
     @property

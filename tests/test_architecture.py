@@ -27,6 +27,7 @@ ORDER = (
     "modules",
     "handover",
     "launch",
+    "compute",
     "infer_config",
     "config",
     "checks",

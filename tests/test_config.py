@@ -274,7 +274,9 @@ def test_identity_holds_what_makes_the_weights(cfg, key, value):
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true", "32", "bf16", "8"])
 def test_a_precision_that_stages_are_not_trained_in_is_refused(precision):
-    with pytest.raises(ConfigError, match=f"trainer.precision={precision}: .* 32-true, bf16-mixed"):
+    with pytest.raises(
+        ConfigError, match=f"trainer.precision={precision}: .* auto, 32-true, bf16-mixed"
+    ):
         check(compose_train("stage=arae", f"trainer.precision={precision}"))
     check(compose_train("stage=arae", "trainer.precision=16-mixed"))
 

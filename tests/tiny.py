@@ -28,6 +28,7 @@ TINY = [
     "classifier.resolution=32",
     "segmenter.width=2",
     "segmenter.resolution=32",
+    "trainer.precision=32-true",  # the same on each machine
     *(f"{stage}.batch_size=8" for stage in STAGES),
     *(f"{stage}.max_epochs={EPOCHS}" for stage in STAGES),
 ]

@@ -18,7 +18,7 @@ from xrj.launch import count_devices
 from xrj.nets.architectures import ARCHITECTURES, VGG16, WIDTH, Architecture
 from xrj.settings import PATH, Setting, nearest
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 """What the nets are trained in: weights stay in 32 bits."""
 
 ALLOWED_TARGETS = re.compile(r"(albumentations|pytorch_lightning\.callbacks)\.[A-Z]\w*")

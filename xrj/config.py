@@ -294,7 +294,6 @@ class TrainerConfig:
     precision: str = MISSING
     deterministic: bool = MISSING
     sync_batchnorm: bool = MISSING
-    channels_last: bool = MISSING
     compile: bool = MISSING
     early_stopping_ends: bool = MISSING
     callbacks: dict[str, Any] = MISSING

@@ -11,6 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def _precise(x: Tensor) -> Tensor:
+    """Return what mixed precision has left in 16 bits in 32: sums of many need them."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def caption_nll(logits: Tensor, tokens: Tensor) -> Tensor:
     """Return the mean negative log likelihood of the tokens, padding left out (section 3.1).
 
@@ -18,7 +23,7 @@ def caption_nll(logits: Tensor, tokens: Tensor) -> Tensor:
         logits: (B, T, vocabulary).
         tokens: (B, T), zero padded.
     """
-    return F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=0)
+    return F.cross_entropy(_precise(logits).flatten(0, 1), tokens.flatten(), ignore_index=0)
 
 
 def coverage(attention: Tensor, tokens: Tensor) -> Tensor:
@@ -36,7 +41,7 @@ def coverage(attention: Tensor, tokens: Tensor) -> Tensor:
 
 def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Return the Wasserstein critic's loss, E f(fake) - E f(real), from scores (B,)."""
-    return fake.mean() - real.mean()
+    return _precise(fake).mean() - _precise(real).mean()
 
 
 def gradient_penalty(
@@ -67,6 +72,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, wrong: Tensor) -> Tensor:
         fake: Generated images with the captions they were made from: to be refused.
         wrong: Real images with captions of other X-rays: to be refused.
     """
+    real, fake, wrong = _precise(real), _precise(fake), _precise(wrong)
     accept = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
     refuse_fake = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
     refuse_wrong = F.binary_cross_entropy_with_logits(wrong, torch.zeros_like(wrong))
@@ -75,6 +81,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, wrong: Tensor) -> Tensor:
 
 def generator_loss(fake: Tensor) -> Tensor:
     """Return the non-saturating generator loss from the discriminator's logits (B,)."""
+    fake = _precise(fake)
     return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
 
 
@@ -85,7 +92,7 @@ def teaching_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: Of each classifier, (T, B, L).
         labels: Label indices (B,).
     """
-    return F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
+    return F.cross_entropy(_precise(logits).flatten(0, 1), labels.repeat(len(logits)))
 
 
 def diagnosis_loss(label_logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
@@ -96,7 +103,7 @@ def diagnosis_loss(label_logits: Tensor, labels: Tensor, weights: Tensor | None)
         labels: Label indices (B,).
         weights: Weight of each label (L,), or None for equal ones.
     """
-    return F.cross_entropy(label_logits, labels, weights)
+    return F.cross_entropy(_precise(label_logits), labels, weights)
 
 
 def diagnosis_weight(epoch: int) -> float:
@@ -106,7 +113,7 @@ def diagnosis_weight(epoch: int) -> float:
 
 def mean_square(a: Tensor, b: Tensor) -> Tensor:
     """Return the mean square error, the cycle losses L_cycle_img and L_cycle_emb of eq. 1."""
-    return F.mse_loss(a, b)
+    return F.mse_loss(_precise(a), _precise(b))
 
 
 def change(a: Tensor, b: Tensor, scale: float = 0.05) -> Tensor:
@@ -115,7 +122,7 @@ def change(a: Tensor, b: Tensor, scale: float = 0.05) -> Tensor:
     Geman & Reynolds 1992: rises at once and then hardly any more, so that small changes everywhere
     cost more than a large one in one place. In [0, 1).
     """
-    gap = (a - b).abs()
+    gap = (_precise(a) - _precise(b)).abs()
     return (gap / (gap + scale)).mean()
 
 
@@ -124,6 +131,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
     Kingma & Welling 2014, appendix B, summed over dimensions (B, n).
     """
+    mean, log_variance = _precise(mean), _precise(log_variance)
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
 
 
@@ -155,6 +163,7 @@ def overlap_loss(logits: Tensor, masks: Tensor) -> Tensor:
         logits: (B, P, H, W).
         masks: Share of each pixel that the part fills, (B, P, H, W) in [0, 1].
     """
+    logits = _precise(logits)
     shares = logits.sigmoid()
     both, either = (shares * masks).sum(dim=(2, 3)), (shares + masks).sum(dim=(2, 3))
     dice = (2 * both + 1) / (either + 1)

@@ -41,6 +41,7 @@ from xrj.callbacks.further import build_further
 from xrj.callbacks.pictures import Pictures
 from xrj.callbacks.progress import EpochLines
 from xrj.checks import FREE, check, identity
+from xrj.compute import AUTO, Device, choose_precision, lay_out, precision_of_training, prepare
 from xrj.config import STAGES, plain
 from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.datamodules.datasets import ImageDataset
@@ -157,7 +158,9 @@ def _train_claimed(
     if (done := _finished(cfg, folder, parents)) is not None:  # by another process, just now
         return done
     lineage = {stage: export.hash for stage, export in parents.items()}
-    torch.use_deterministic_algorithms(cfg.trainer.deterministic, warn_only=True)
+    device = Device.of(cfg.trainer.accelerator)
+    prepare(device, deterministic=cfg.trainer.deterministic)
+    precision = choose_precision(cfg.trainer.precision, device)
     data = build_data(cfg)
     data.prepare_data()
     data.setup("fit")
@@ -188,9 +191,8 @@ def _train_claimed(
     if cfg.trainer.compile:
         for net in module.children():
             net.compile()
-    if cfg.trainer.channels_last:
-        module.to(memory_format=torch.channels_last)
-    trainer = _trainer(cfg, folder, module, data, lineage, list(further.values()))
+    lay_out(module)
+    trainer = _trainer(cfg, folder, module, data, lineage, list(further.values()), device)
     begun = (folder / "run.json").exists()
     if _rank() == 0:
         write_json(folder / "counts.json", asdict(data.table.counts))
@@ -200,8 +202,11 @@ def _train_claimed(
             "typed": list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
             "settings": _settings(cfg, parents),
             "data": made_of,
+            "computes": {"device": device.kind, "precision": precision},
         }
         write_json(folder / "run.json", run)
+        if cfg.trainer.precision == AUTO:
+            print(f"{cfg.stage}: trainer.precision=auto computes in {precision}, {device}")
     try:
         _fit(trainer, folder / "last.ckpt", module, data, begun=begun)
     except UserError:
@@ -300,6 +305,7 @@ def _trainer(
     data: IUXRayDataModule,
     lineage: Mapping[str, str],
     further: Sequence[pl.Callback],
+    device: Device,
 ) -> pl.Trainer:
     """Return the trainer that the configuration describes.
 
@@ -318,13 +324,14 @@ def _trainer(
         data=plain(cfg.data),
     )
     interactive = Console().is_terminal
+    precision = choose_precision(cfg.trainer.precision, device)
     callbacks: list[pl.Callback] = [
         StatelessRandom(partial(derive, cfg.seed, cfg.stage, "batch")),
         Pictures(folder / "pictures", cfg.logger.pictures_every),
         RichProgressBar(leave=True)
         if interactive
         else EpochLines(cfg.stage, partial(data.table.lacking, "val")),
-        StopUnlessFinite(cfg.stage, _remedy(cfg, folder)),
+        StopUnlessFinite(cfg.stage, _remedy(cfg, folder, precision)),
         *further,
         StageCheckpoint(
             folder / "last.ckpt", export, early_stopping_ends=cfg.trainer.early_stopping_ends
@@ -338,12 +345,11 @@ def _trainer(
             devices=devices(cfg.trainer),
             num_nodes=cfg.trainer.num_nodes,
             strategy=_strategy(count_devices(cfg.trainer) * cfg.trainer.num_nodes, module),
-            precision=cfg.trainer.precision,
             sync_batchnorm=cfg.trainer.sync_batchnorm and on_gpu,  # torch has none for the CPU
             max_epochs=cfg[cfg.stage].max_epochs,
             callbacks=callbacks,
             logger=loggers(cfg, folder),
-            plugins=[AtomicCheckpointIO(), environment],
+            plugins=[AtomicCheckpointIO(), environment, precision_of_training(precision, device)],
             default_root_dir=folder,
             enable_progress_bar=interactive,
             enable_model_summary=False,
@@ -360,11 +366,11 @@ def _trainer(
         ) from error
 
 
-def _remedy(cfg: DictConfig, folder: Path) -> str:
+def _remedy(cfg: DictConfig, folder: Path, precision: str) -> str:
     """Return what to change where losses are not finite."""
     rates = (key for key in cfg[cfg.stage] if str(key).endswith("rate"))
     lower = ", ".join(f"{cfg.stage}.{key}={cfg[cfg.stage][key]}" for key in rates)
-    precise = "" if cfg.trainer.precision == "32-true" else ", or set trainer.precision=32-true"
+    precise = "" if precision == "32-true" else ", or set trainer.precision=32-true"
     return f"lower {lower}{precise} and choose another name= or remove {folder}"
 
 

@@ -7,7 +7,6 @@ from xrj.nets.image import (
     Discriminator,
     GeneratorStage1,
     GeneratorStage2,
-    UpConvolution,
     halvings,
     initialise_gan,
 )
@@ -54,7 +53,8 @@ def test_discriminator_1_at_paper_size(paper):
     net = Discriminator(R, 96, 64, 1, lean=False)
     assert millions(net) == pytest.approx(14.3, abs=0.05)
     assert outputs_of(net.image, nn.Conv2d) == [96, 192, 384, 768]
-    assert net.joint[0].weight.shape == (768, 1168, 3, 3)
+    assert net.joint[0].over.weight.shape == (768, 768, 3, 3)
+    assert net.joint[0].taps.shape == (9, R, 768)
     assert net(torch.empty(2, 1, 64, 64), torch.empty(2, R)).shape == (2,)
     assert millions(Discriminator(R, 96, 64, 1, lean=True)) == millions(net)
 
@@ -92,7 +92,8 @@ def test_no_batch_norm_on_the_first_two_convolutions(paper):
 def test_generator_2_at_paper_size(paper, reading, bottleneck, ladder):
     net = second(reading)
     assert net.encode(torch.empty(2, 1, 64, 64)).shape == (2, 768, bottleneck, bottleneck)
-    assert net.join[0].weight.shape[:2] == (768, 1168)
+    assert net.join[0].over.weight.shape[:2] == (768, 768)
+    assert net.join[0].taps.shape[1:] == (R, 768)
     assert outputs_of(net.body, nn.BatchNorm2d) == ladder
     assert net(torch.empty(2, R), torch.empty(2, 1, 64, 64)).shape == (2, 1, 256, 256)
 
@@ -127,19 +128,6 @@ def test_other_sizes(reading, small, size, channels):
             assert judge(large, r).shape == (2,)
 
 
-def test_doubling_convolution_is_nearest_neighbour_and_convolution():
-    torch.manual_seed(0)
-    net = UpConvolution(3, 5).double()
-    nn.init.normal_(net.weight)
-    x = torch.randn(2, 3, 6, 6, dtype=torch.double, requires_grad=True)
-    expected = F.conv2d(F.interpolate(x, scale_factor=2), net.weight, padding=1)
-    actual = net(x)
-    torch.testing.assert_close(actual, expected)
-    wanted = torch.autograd.grad(expected.square().sum(), (x, net.weight))
-    found = torch.autograd.grad(actual.square().sum(), (x, net.weight))
-    torch.testing.assert_close(found, wanted)
-
-
 def test_with_skip_an_untrained_net_shows_the_small_image():
     torch.manual_seed(0)
     small = F.interpolate(torch.rand(2, 1, 4, 4) * 1.6 - 0.8, size=32, mode="bicubic").clamp(
@@ -167,7 +155,7 @@ def test_the_generators_listen_to_r():
 def test_pairs_can_share_image_features():
     net = Discriminator(6, 2, 16, 1, lean=True).eval()
     image, condition = torch.rand(3, 1, 16, 16), torch.randn(3, 6)
-    torch.testing.assert_close(net.judge(net.image(image), condition), net(image, condition))
+    torch.testing.assert_close(net.judge(net.look(image), condition), net(image, condition))
     assert not torch.allclose(net(image, condition), net(image, -condition), atol=1e-5)
 
 

@@ -63,9 +63,9 @@ def test_one_xray_far_from_zero_leaves_a_covariance_that_can_be_drawn_from(encod
 def test_what_was_read_in_half_precision_is_taken(encoder):
     with torch.autocast("cpu", torch.bfloat16):
         mean, log_variance = encoder(torch.randn(4, 1, 16, 16))
-    assert mean.dtype == torch.bfloat16
-    encoder.follow(mean, LABELS[:4])
-    encoder.fit(mean, log_variance)
+    assert mean.dtype == torch.float32
+    encoder.follow(mean.bfloat16(), LABELS[:4])
+    encoder.fit(mean.bfloat16(), log_variance.bfloat16())
     for moments in (encoder.mean, encoder.covariance, encoder.label_means):
         assert moments.dtype == torch.float32
 

@@ -12,6 +12,7 @@ from tests.tiny import compose_tiny
 from xrj.callbacks.checkpoint import AtomicCheckpointIO, StageCheckpoint, StatelessRandom
 from xrj.config import STAGES
 from xrj.errors import DataError
+from xrj.nets import convolution
 from xrj.run import train
 
 # Children are forked from a process that has imported everything and run nothing.
@@ -123,6 +124,21 @@ def test_interrupted_and_started_again(tiny, chain, tmp_path, monkeypatch, stage
     assert not (folder / "export/stage.json").exists()
     train(tiny(stage))
     assert exported(folder) == exported(chain / "runs/chain" / stage)
+
+
+@pytest.mark.parametrize("stage", ["gan1", "gan2", "inverse"])
+def test_in_bfloat16_and_with_wide_nets_too(tiny, chain, tmp_path, monkeypatch, stage):
+    monkeypatch.setattr(convolution, "WIDE", 1)
+    half = "trainer.precision=bf16-mixed"
+    with monkeypatch.context() as patch:
+        interrupt(patch, StageCheckpoint, "on_train_epoch_end", 1, after=True)
+        with pytest.raises(KilledError):
+            train(tiny(stage, half, "name=killed"))
+    for name in ("killed", "whole"):
+        train(tiny(stage, half, f"name={name}"))
+    killed, whole = (exported(tmp_path / "runs" / name / stage) for name in ("killed", "whole"))
+    assert killed == whole
+    assert whole != exported(chain / "runs/chain" / stage)
 
 
 def test_a_kill_while_exporting(tiny, chain, tmp_path, monkeypatch):

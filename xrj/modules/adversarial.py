@@ -211,10 +211,10 @@ class AdversarialModule(StageModule):
 
         fake = self.synthesise(self.generator, r, batch)
         with self.toggled_optimizer(discriminator):
-            features = judge.image(augment(image, self.augment))
-            real_logit = judge.judge(features, right_condition)
+            seen = judge.look(augment(image, self.augment))
+            real_logit = judge.judge(seen, right_condition)
             fake_logit = judge(augment(fake.detach(), self.augment), right_condition)
-            wrong_logit = judge.judge(features, wrong_condition)
+            wrong_logit = judge.judge(seen, wrong_condition)
             loss_d = losses.discriminator_loss(real_logit, fake_logit, wrong_logit)
             self.descend(discriminator, loss_d, shared=code.requires_grad)
         with self.toggled_optimizer(generator):

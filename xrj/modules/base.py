@@ -1,7 +1,7 @@
 """What every stage's LightningModule shares."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -134,7 +134,9 @@ class StageModule(pl.LightningModule):
         self.manual_backward(loss, retain_graph=shared)
         if clip is not None:
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            self.clip_gradients(optimizer, clip * (scaler.get_scale() if scaler else 1.0), "norm")
+            bound = clip * (scaler.get_scale() if scaler else 1.0)
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            nn.utils.clip_grad_norm_(weights, bound)
         optimizer.step()
 
 
@@ -158,9 +160,11 @@ def diagnosis_measures(
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def adam(parameters: Any, rate: float) -> Adam:
+def adam(parameters: Iterable[nn.Parameter], rate: float) -> Adam:
     """Return Adam with the paper's betas, 0.5 and 0.999."""
-    return Adam(parameters, lr=rate, betas=(0.5, 0.999))
+    parameters = list(parameters)
+    on_cpu = parameters[0].device.type == "cpu"  # elsewhere torch chooses well by itself
+    return Adam(parameters, lr=rate, betas=(0.5, 0.999), fused=on_cpu or None)
 
 
 def averaged(net: nn.Module, decay: float) -> AveragedModel:
@@ -172,16 +176,19 @@ def averaged(net: nn.Module, decay: float) -> AveragedModel:
         net: Whose weights and buffers are averaged.
         decay: A step; 0 follows the net itself.
     """
-    average = AveragedModel(net, use_buffers=True, avg_fn=partial(_average, decay=decay))
+    average = AveragedModel(net, use_buffers=True, multi_avg_fn=partial(_average, decay=decay))
     average.requires_grad_(False)
     return average
 
 
-def _average(old: Tensor, new: Tensor, seen: Tensor | int, decay: float) -> Tensor:
-    if not old.is_floating_point():
-        return new
+@torch.no_grad()
+def _average(old: Any, new: Any, seen: Tensor | int, decay: float) -> None:
     step = float(seen)
-    return old.lerp(new, 1 - min(decay, (1 + step) / (10 + step)))
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    if old[0].is_floating_point():
+        torch._foreach_lerp_(old, new, weight)
+    else:
+        torch._foreach_copy_(old, new)
 
 
 def set_rate(optimizer: Any, rate: float) -> None:

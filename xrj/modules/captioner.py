@@ -119,7 +119,7 @@ class CaptionerModule(StageModule):
         logits = self.captioner.first_logits(seen)[:, self.label_ids]
         self._seen.append(
             {
-                "probabilities": logits.softmax(dim=1).float().cpu().numpy(),
+                "probabilities": logits.float().softmax(dim=1).cpu().numpy(),
                 "label": batch["label"].cpu().numpy(),
                 "captions": [
                     " ".join(self.vocabulary.decode(row)[1]) for row in self._decode(seen).tolist()

@@ -89,7 +89,7 @@ class ClassifierModule(StageModule):
         logits, label = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
         scores = diagnosis_measures(
-            logits.softmax(dim=1).cpu().numpy(),
+            logits.float().softmax(dim=1).cpu().numpy(),
             label.cpu().numpy().astype(np.int64),
             (*DIAGNOSIS, "auprc", "ece"),
         )
@@ -97,7 +97,7 @@ class ClassifierModule(StageModule):
 
     def captions(self, batch: Batch) -> list[dict[str, str]]:
         """Return the true diagnosis beside the one found, with its certainty."""
-        certainty, found = self.classifier(batch["image"]).softmax(dim=1).max(dim=1)
+        certainty, found = self.classifier(batch["image"]).float().softmax(dim=1).max(dim=1)
         names = self.vocabulary.labels
         return [
             {"real": names[true], "found": f"{names[label]} ({share:.0%})"}

@@ -198,7 +198,7 @@ class InverseModule(StageModule):
         self.log("val/cycle_img", losses.mean_square(self.generator(r), batch["image"]))
         self._seen.append(
             {
-                "probabilities": logits.softmax(dim=1).float().cpu(),
+                "probabilities": logits.float().softmax(dim=1).cpu(),
                 "label": batch["label"].cpu(),
                 "captions": [
                     " ".join(self.vocabulary.decode(row)[1]) for row in self._decode(r).tolist()

@@ -42,7 +42,7 @@ def beam_search(
     origin = batch.expand(-1, beams)
     for _ in range(1, length):
         following = step(tokens.flatten(0, 1), origin.flatten())
-        following = following.log_softmax(dim=1).unflatten(0, (-1, beams))
+        following = following.float().log_softmax(dim=1).unflatten(0, (-1, beams))
         if unsaid is not None:
             following[..., unsaid] = -torch.inf
         ended = (tokens == EOS).any(dim=2)

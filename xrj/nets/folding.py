@@ -2,13 +2,13 @@
 
 from copy import deepcopy
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from xrj.nets.image import UpConvolution
+from xrj.nets.convolution import JoinConvolution, UpConvolution
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -28,6 +28,8 @@ def fold(net: Net) -> Net:
             fused: nn.Module
             if isinstance(layer, UpConvolution):
                 fused = fuse_conv_bn_eval(_transposed(layer), norm, transpose=True)
+            elif isinstance(layer, JoinConvolution):
+                fused = _joined(layer, norm)
             elif isinstance(layer, nn.Conv2d):
                 fused = fuse_conv_bn_eval(layer, norm)
             elif isinstance(layer, nn.Linear):
@@ -49,3 +51,11 @@ def _transposed(layer: UpConvolution) -> nn.ConvTranspose2d:
     )
     transposed.weight = nn.Parameter(kernel)
     return transposed.eval()
+
+
+def _joined(layer: JoinConvolution, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> JoinConvolution:
+    joined = deepcopy(layer)
+    joined.over = fuse_conv_bn_eval(layer.over, norm)
+    variance = cast(Tensor, norm.running_var)
+    joined.taps = nn.Parameter(layer.taps * norm.weight * (variance + norm.eps).rsqrt())
+    return joined

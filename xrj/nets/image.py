@@ -5,11 +5,13 @@ Where the appendix's table cannot be built as printed, `docs/fidelity.md` names 
 """
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from xrj.nets.convolution import JoinConvolution, UpConvolution
 
 BASE = 4
 """Side of the coarsest feature map, in pixels."""
@@ -34,6 +36,8 @@ def initialise_gan(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, 0.0, 0.02)
             if isinstance(layer.bias, Tensor):
                 nn.init.zeros_(layer.bias)
+        elif isinstance(layer, JoinConvolution):
+            nn.init.normal_(layer.taps, 0.0, 0.02)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
@@ -44,32 +48,14 @@ def _same(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 
 
-class UpConvolution(nn.Module):
-    """Nearest-neighbour doubling and a 3x3 convolution in one transposed convolution.
-
-    Doubling is a transposed convolution with a 2x2 kernel of ones; composed with the 3x3 kernel it
-    is one with a 4x4 kernel and stride 2: the same function with 4 instead of 9 products for each
-    output pixel and channel pair.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
-        self.bias = None
-
-    def kernel(self) -> Tensor:
-        """Return the transposed convolution's kernel, (inputs, outputs, 4, 4)."""
-        padded = F.pad(self.weight, (1, 1, 1, 1))
-        rows = padded[:, :, 1:] + padded[:, :, :-1]
-        return (rows[..., 1:] + rows[..., :-1]).transpose(0, 1).flip(2, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, h, w) to (B, outputs, 2h, 2w)."""
-        return F.conv_transpose2d(x, self.kernel(), stride=2, padding=1)
+def _leaky() -> nn.LeakyReLU:
+    return nn.LeakyReLU(0.2, inplace=True)
 
 
 def _up(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(UpConvolution(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(
+        UpConvolution(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
 
 
 def down(inputs: int, outputs: int, activation: nn.Module, *, norm: bool) -> nn.Sequential:
@@ -90,13 +76,13 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _same(channels, channels), nn.BatchNorm2d(channels), nn.ReLU(),
+            _same(channels, channels), nn.BatchNorm2d(channels), nn.ReLU(inplace=True),
             _same(channels, channels), nn.BatchNorm2d(channels),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (B, channels, h, w) to ones of the same shape."""
-        return F.relu(x + self.body(x))
+        return F.relu_(x + self.body(x))
 
 
 class GeneratorStage1(nn.Module):
@@ -116,7 +102,7 @@ class GeneratorStage1(nn.Module):
         self.start = nn.Sequential(
             nn.Linear(representation, self.top * BASE * BASE, bias=False),
             nn.BatchNorm1d(self.top * BASE * BASE),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.body = nn.Sequential(*(_up(self.top >> i, self.top >> (i + 1)) for i in range(steps)))
         self.output = nn.Conv2d(width, channels, 3, padding=1)
@@ -158,14 +144,18 @@ class GeneratorStage2(nn.Module):
         w2, w4, w8 = 2 * width, 4 * width, 8 * width
         finest = reading == "stackgan"
         first = (
-            nn.Sequential(nn.Conv2d(channels, w2, 3, padding=1), nn.ReLU())
+            nn.Sequential(nn.Conv2d(channels, w2, 3, padding=1), nn.ReLU(inplace=True))
             if finest
-            else down(channels, w2, nn.ReLU(), norm=False)
+            else down(channels, w2, nn.ReLU(inplace=True), norm=False)
         )
         self.encode = nn.Sequential(
-            first, down(w2, w4, nn.ReLU(), norm=True), down(w4, w8, nn.ReLU(), norm=True)
+            first,
+            down(w2, w4, nn.ReLU(inplace=True), norm=True),
+            down(w4, w8, nn.ReLU(inplace=True), norm=True),
         )
-        self.join = nn.Sequential(_same(w8 + representation, w8), nn.BatchNorm2d(w8), nn.ReLU())
+        self.join = nn.Sequential(
+            JoinConvolution(w8, representation, w8), nn.BatchNorm2d(w8), nn.ReLU(inplace=True)
+        )
         self.residual = nn.Sequential(Residual(w8), Residual(w8))
         steps = halvings(size) - halvings(small) + (2 if finest else 3)
         ladder = [max(w8 >> i, 1) for i in range(steps + 1)]
@@ -180,9 +170,8 @@ class GeneratorStage2(nn.Module):
             r: Representations (B, v + n).
             small: Images of stage I, (B, C, s, s) in [-1, 1].
         """
-        features = self.encode(small)
-        spread = r[:, :, None, None].expand(-1, -1, *features.shape[2:])
-        x = self.output(self.body(self.residual(self.join(torch.cat([features, spread], dim=1)))))
+        joined = self.join[1:](self.join[0](self.encode(small), r))
+        x = self.output(self.body(self.residual(joined)))
         if self.skip:
             raised = F.interpolate(small, size=x.shape[2:], mode="bicubic", align_corners=False)
             x = x + torch.atanh(raised.clamp(-0.99, 0.99))
@@ -209,17 +198,17 @@ class Discriminator(nn.Module):
         if lean and ladder[-1] > w8:
             ladder[-1] = w8
         layers: list[nn.Module] = [
-            down(a, b, nn.LeakyReLU(0.2), norm=i > 1) for i, (a, b) in enumerate(pairwise(ladder))
+            down(a, b, _leaky(), norm=i > 1) for i, (a, b) in enumerate(pairwise(ladder))
         ]
         top = ladder[-1]
         while top > w8:
-            layers += [_same(top, top // 2), nn.BatchNorm2d(top // 2), nn.LeakyReLU(0.2)]
+            layers += [_same(top, top // 2), nn.BatchNorm2d(top // 2), _leaky()]
             top //= 2
         self.image = nn.Sequential(*layers)
         self.joint = nn.Sequential(
-            _same(top + condition, w8),
+            JoinConvolution(top, condition, w8),
             nn.BatchNorm2d(w8),
-            nn.LeakyReLU(0.2),
+            _leaky(),
             nn.Conv2d(w8, 1, BASE),
         )
         initialise_gan(self)
@@ -231,9 +220,16 @@ class Discriminator(nn.Module):
             image: Images (B, C, size, size) in [-1, 1].
             condition: Conditions (B, c).
         """
-        return self.judge(self.image(image), condition)
+        return self.judge(self.look(image), condition)
 
-    def judge(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Return the logits (B,) from image features, which one image's pairs can share."""
-        spread = condition[:, :, None, None].expand(-1, -1, *features.shape[2:])
-        return self.joint(torch.cat([features, spread], dim=1)).flatten()
+    def look(self, image: Tensor) -> Tensor:
+        """Return what D sees in images, (B, 8 * width, 4, 4), which one image's pairs can share."""
+        join: Any = self.joint[0]
+        seen: Tensor = join.over(self.image(image))
+        return seen
+
+    def judge(self, seen: Tensor, condition: Tensor) -> Tensor:
+        """Return the logits (B,) of pairs of what D has seen and a condition (B, c)."""
+        join: Any = self.joint[0]
+        logits: Tensor = self.joint[1:](join.beside(seen, condition))
+        return logits.flatten()

@@ -66,6 +66,6 @@ class InverseMapping(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, C, size, size) in [-1, 1] to r (B, v + n)."""
-        r = self.dense(self.convolutions(image).flatten(1))
+        r = self.dense(self.convolutions(image).flatten(1)).to(self.dense[-1].weight.dtype)
         code = F.normalize(r[:, : self.embedding], dim=1) * self.scale
         return torch.cat([code, r[:, self.embedding :]], dim=1)

@@ -50,7 +50,7 @@ class NoiseEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, C, size, size) in [-1, 1] to means and log variances, (B, n) each."""
-        mean, log_variance = self.layers(image).chunk(2, dim=1)
+        mean, log_variance = self.layers(image).to(self.mean).chunk(2, dim=1)
         return mean, log_variance
 
     @torch.no_grad()

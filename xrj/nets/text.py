@@ -98,8 +98,9 @@ class TextDecoder(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         words = self.dropout(self.words(previous))
         repeated = (self.scale * code).unsqueeze(1).expand(-1, previous.shape[1], -1)
-        states, state = _run_lstm(self.lstm, torch.cat([words, repeated], dim=2), state)
-        return self.output(self.dropout(self.project(states))), state
+        states, state = _run_lstm(self.lstm, torch.cat([words, repeated.to(words)], dim=2), state)
+        with torch.autocast("cpu", enabled=False):  # a word more or less likely in 8 bits is a tie
+            return self.output(self.dropout(self.project(states))), state
 
     def forward(self, code: Tensor, tokens: Tensor) -> Tensor:
         """Return teacher-forced logits.

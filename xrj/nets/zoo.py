@@ -116,7 +116,7 @@ class Classifier(GreyNet):
 
     def classify(self, image: Tensor) -> Tensor:
         """Return the labels' probabilities (B, L) of images (B, 1, H, W) in [-1, 1]."""
-        probabilities: Tensor = self(image).softmax(dim=1)
+        probabilities: Tensor = self(image).float().softmax(dim=1)
         return probabilities
 
 

@@ -18,6 +18,7 @@ ORDER = (
     "errors",
     "files",
     "seeding",
+    "programs",
     "settings",
     "finished",
     "datamodules",
@@ -43,6 +44,7 @@ ORDER = (
     "offline",
     "loggers",
     "run",
+    "cli",
 )
 FRAMEWORKS = {"pytorch_lightning", "hydra", "omegaconf", "wandb"}
 WITHOUT_FRAMEWORKS = {"nets", "losses", "measures"}

@@ -348,4 +348,6 @@ def _line(sheet: Sheet) -> str:
 
 def _command() -> str:
     # `sys.argv` holds paths quoted for Hydra.
-    return readable(shlex.join(["python", *sys.orig_argv[1:]]))
+    typed, called = sys.orig_argv, Path(sys.argv[0]).name
+    given = [called, *typed[2:]] if called.startswith("xrj-") else ["python", *typed[1:]]
+    return readable(shlex.join(given))

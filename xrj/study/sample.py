@@ -171,7 +171,7 @@ def _show(
     if method == COUNTERFACTUAL:
         names = [str(path) for path in rows["path"]]
         return [
-            (show_counterfactual(one, model.labels[one.mapping.target]), one.found.diagnosis)
+            (show_counterfactual(one, one.target), one.found.diagnosis)
             for one in justify_all(model, images, names, settings, seed)
         ]
     originals = np.stack([model.view(image, model.sizes[1]) for image in images])

@@ -2,13 +2,16 @@
 
 import ast
 import dataclasses
+import gc
 import html
 import inspect
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -147,6 +150,16 @@ def test_a_model_that_is_not_there(chain_runs, tmp_path, monkeypatch, where, sai
     assert where == "half" or str(caught.value).endswith("there are: tiny")
 
 
+def test_weights_that_are_cut_short(chain_runs, tmp_path):
+    shutil.copytree(chain_runs / "tiny", tmp_path / "cut")
+    weights = tmp_path / "cut/gan2/export/best.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(xrj.HandoverError) as caught:
+        xrj.load(tmp_path / "cut")
+    assert str(caught.value).startswith(f"{weights}: missing or changed since it was written; ")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_device_that_is_not_there(chain_runs):
     with pytest.raises(xrj.ConfigError, match="device=abacus: not usable here"):
         xrj.load(chain_runs / "tiny", device="abacus")
@@ -268,6 +281,18 @@ def test_many_come_one_after_the_other_and_few_are_held(model, grey, monkeypatch
     next(found)
     assert len(read) == 4
     assert list(getattr(model, work)([])) == []
+
+
+def test_what_was_handed_out_is_let_go(model, grey):
+    settings = dataclasses.replace(SETTINGS, batch=2, saliency=False)
+    seen = [weakref.ref(one) for one in model.justify([grey] * 7, settings)]
+    gc.collect()
+    assert len(seen) == 7
+    assert not [one for one in seen if one() is not None]
+    found = model.justify([grey] * 9, settings)
+    held = [weakref.ref(next(found)) for _ in range(7)]
+    gc.collect()
+    assert len([one for one in held if one() is not None]) <= 2
 
 
 def test_those_before_a_broken_one_come_out(model, grey):

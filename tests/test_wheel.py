@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.tiny import TINY
+
 ROOT = Path(__file__).parents[1]
 KINDS = ("*.py", "*/py.typed", "*/resources/*", "*/templates/*.j2", "conf/*.yaml")
 """What the repository has of a package's files."""
@@ -125,3 +127,24 @@ def test_an_installed_command_takes_a_users_own_configuration(installed, tmp_pat
     assert several.stderr.startswith("error: data.csv=x.csv: there is no such file")
     offered = installed("xrj-train", "-sc", "install=bash", cwd=tmp_path)
     assert "complete -o nospace -o default -F hydra_bash_completion xrj-train" in offered.stdout
+
+
+@pytest.mark.slow
+def test_what_installed_commands_train_python_loads_and_justifies(installed, tmp_path):
+    trained = installed(
+        "xrj-train", "-m", "stage=arae,gan1,gan2,inverse", "name=mine",
+        *TINY, "logger.wandb=disabled", cwd=tmp_path,
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    (xray, *_) = tmp_path.glob("cache/phantom-*/NLMCXR_png/*.png")
+    code = f"import xrj; print(xrj.load('mine').justify({str(xray)!r}).save('mine'))"
+    justified = installed("python", "-c", code, cwd=tmp_path)
+    assert (justified.stdout, justified.stderr) == ("mine/justification.html\n", "")
+    again = installed("xrj-infer", f"image={xray}", "name=mine", "out=out", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    ours, (theirs,) = tmp_path / "mine", (tmp_path / "out").iterdir()
+    assert sorted(path.name for path in ours.iterdir()) == sorted(p.name for p in theirs.iterdir())
+    unknown = installed("python", "-c", "import xrj; xrj.load('min')", cwd=tmp_path)
+    assert "did you mean mine? there are: mine" in unknown.stderr
+    unfinished = installed("xrj-train", "stage=gan1", "name=new", cwd=tmp_path)
+    assert "run xrj-train stage=arae name=new first" in unfinished.stderr

@@ -54,6 +54,7 @@ def test_the_wheel_holds_the_package_and_its_configuration_and_nothing_else(whee
     held = [name for name in files if any(fnmatch(name, kind) for kind in KINDS)]
     assert names == {f"xrj/{name}" if name.startswith("conf/") else name for name in held}
     assert not [name for name in files if name not in held and "__pycache__" not in name]
+    assert "xrj/py.typed" in names
     assert "xrj-train = xrj.cli:train" in entry_points
     assert "xrj-infer = xrj.cli:infer" in entry_points
 

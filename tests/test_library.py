@@ -383,6 +383,26 @@ def test_an_alternative_that_the_model_does_not_know(model, grey):
         model.justify([grey], xrj.JustifySettings(towards="fracture"))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"walk": 1}, "walk=1: must lie between 2 and 64"),
+        ({"walk": 65}, "walk=65: must lie between 2 and 64"),
+        ({"batch": 0}, "batch=0: must be at least 1"),
+        ({"mapping": xrj.MappingSettings(tries=0)}, "tries=0: must be at least 1"),
+    ],
+)
+def test_settings_out_of_range(wrong, said):
+    with pytest.raises(xrj.ConfigError, match=said):
+        xrj.JustifySettings(**wrong)
+
+
+def test_an_xray_of_another_array(grey):
+    for wrong in (grey / 255, np.dstack([grey] * 3), grey[:0]):
+        with pytest.raises(xrj.DataError, match=r"bed 7: array .*; make it with xrj\.read"):
+            xrj.XRay("bed 7", wrong)
+
+
 # Models of one's own
 
 

@@ -40,6 +40,8 @@ from xrj.justify.refinement import Refinement, RefinementSettings, refine
 from xrj.justify.wording import percent
 from xrj.seeding import torch_generator
 
+WALKS = 64
+"""Most pictures of a walk."""
 HEIGHT = 900
 """Pixels of a page in a notebook, which scrolls within."""
 
@@ -57,6 +59,9 @@ class JustifySettings:
         batch: X-rays at once.
         saliency: Draw saliency maps, too, where there is a classifier.
         towards: The alternative diagnosis of X-rays that do not have it; None: the nearest.
+
+    Raises:
+        ConfigError: A number is out of range.
     """
 
     mapping: MappingSettings = field(default_factory=MappingSettings)
@@ -67,6 +72,14 @@ class JustifySettings:
     batch: int = 64
     saliency: bool = True
     towards: str | None = None
+
+    def __post_init__(self) -> None:
+        mapping = {key: getattr(self.mapping, key) for key in ("steps", "iterations", "tries")}
+        for key, given in {"batch": self.batch, **mapping}.items():
+            if given < 1:
+                raise ConfigError(f"{key}={given}: must be at least 1")
+        if not 2 <= self.walk <= WALKS:
+            raise ConfigError(f"walk={self.walk}: must lie between 2 and {WALKS}")
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,22 @@ class XRay:
         name: What outputs call it; its last part seeds the search for the alternative.
         picture: (H, W), 0 to 255.
         doubts: A sentence for each thing that is doubtful of how it was read.
+
+    Raises:
+        DataError: The picture is another array.
     """
 
     name: str
     picture: UInt8
     doubts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        picture = np.asarray(self.picture)
+        if picture.ndim != 2 or picture.dtype != np.uint8 or not picture.size:
+            raise DataError(
+                f"{self.name}: array {picture.dtype} of shape {picture.shape}, not uint8 of (H, W);"
+                " make it with xrj.read"
+            )
 
 
 Source: TypeAlias = Union[  # "Dataset" is a name yet

@@ -31,7 +31,7 @@ $(BIN)/python:
 # torch first and pinned: a bare requirement would pull the newest CUDA build.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-	$(PIP) -e '.[dev,dicom,slurm,web]'
+	$(PIP) -e '.[all,dev]'
 	@touch $@
 
 demo: install ## Make sample X-rays, train every stage small, justify test X-rays, name the report

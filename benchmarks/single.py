@@ -9,7 +9,6 @@ infer.py does.
 
 import argparse
 from collections.abc import Callable
-from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from time import perf_counter, process_time
@@ -25,7 +24,7 @@ from xrj.datamodules.images import UInt8, read_image
 from xrj.justify.justification import justify
 from xrj.justify.model import JustificationModel
 from xrj.justify.output import render
-from xrj.justify.reading import diagnose
+from xrj.justify.reading import diagnose_all
 from xrj.tasks import justify_settings
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -68,13 +67,16 @@ def main() -> None:
         paths = sorted(folder.rglob("*-1001.png")) or sorted(folder.rglob("*.png"))
         images = [read_image(path) for path in paths[:10]]
 
+    def diagnose(image: UInt8) -> None:
+        diagnose_all(model, [image])
+
     def whole(image: UInt8) -> None:
-        render(justify(model, image, "xray.png", settings, cfg.seed), model, "xray")
+        render(justify(model, image, "xray.png", settings, cfg.seed), "xray")
 
     for threads in (1, 2):
         torch.set_num_threads(threads)
         print(f"{threads} {'thread' if threads == 1 else 'threads'}, {len(images)} X-rays")
-        measure("diagnosis and caption", partial(diagnose, model), images, options.rounds)
+        measure("diagnosis and caption", diagnose, images, options.rounds)
         measure("whole justification", whole, images, options.rounds)
     print(f"peak memory {peak():,.0f} MB")
 

@@ -10,8 +10,8 @@ from xrj.config import STAGES, plain, register
 from xrj.handover import Kept, load_export, write_export
 from xrj.justify.mapping import MappingSettings
 from xrj.measures.agreement import Lexicon
+from xrj.programs import CONF as CONF
 
-CONF = Path(__file__).parents[1] / "conf"
 SMALL, LARGE = 16, 64
 SIZES = [
     "dims={embedding: 8, noise: 4, noise_kind: normal, code_scale: sqrt_dim, small: 16, large: 64}",

@@ -2,7 +2,7 @@
 
 import sys
 
-import infer
+from xrj.cli import infer
 
 
 def call_infer(monkeypatch, capsys, folder, arguments):
@@ -10,11 +10,10 @@ def call_infer(monkeypatch, capsys, folder, arguments):
     argv = ["infer.py", *arguments]
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(sys, "orig_argv", ["python", *argv])
-    monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf lies beside infer.py
     monkeypatch.chdir(folder)
     status = 0
     try:
-        infer.run()
+        infer()
     except SystemExit as stop:
         status = int(stop.code or 0)
     captured = capsys.readouterr()

@@ -49,7 +49,7 @@ def test_ctrl_c_while_imports_run_is_quiet(tmp_path, program):
 @pytest.mark.parametrize(("task", "words"), [("justify", "begins anew"), ("evaluate", "continues")])
 def test_ctrl_c_while_justifying(monkeypatch, capsys, tmp_path, task, words):
     monkeypatch.setattr("xrj.tasks.run_task", interrupted)
-    monkeypatch.setattr("infer.check_inputs", lambda cfg: None)
+    monkeypatch.setattr("xrj.checks.check_inputs", lambda cfg: None)
     status, _, said = call_infer(monkeypatch, capsys, tmp_path, [f"task={task}"])
     assert (status, said) == (130, [f"stopped by Ctrl-C; the same command {words}"])
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -21,11 +21,12 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from xrj.config import TrainConfig, register
 from xrj.errors import ConfigError, UserError
 from xrj.infer_config import InferConfig
+from xrj.programs import CONF, program
 from xrj.settings import expand_home, nearest, quote, settings
 
 Task = Callable[[DictConfig], None]
 
-PROGRAMS = {"train.py": TrainConfig, "infer.py": InferConfig}
+SCHEMAS = {"train": TrainConfig, "infer": InferConfig}
 FLAGS = (
     *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run"),
     *("--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir"),
@@ -36,7 +37,6 @@ SHORT = ("-h", "-c", "-p", "-r", "-m", "-sc", "-i")
 """How short ones begin."""
 _CHOICE = re.compile(r"Invalid value '(.*)', expected one of \[(.*)\]")
 """What OmegaConf says of a value that an enumeration lacks."""
-CONF = Path(__file__).parents[1] / "conf"
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -164,17 +164,17 @@ def _meant(key: str, schema: type) -> str:
     """Say what a key that is no setting may have meant, or nothing."""
     if any(key.startswith(f"{known}.") for known, _ in settings(schema)):
         return f"to add it, write +{key}=VALUE; "
-    for program, other in PROGRAMS.items():
+    for name, other in SCHEMAS.items():
         if other is not schema and any(
             known == key or known.startswith(f"{key}.") for known, _ in settings(other)
         ):
-            return f"it is one of {program}; "
+            return f"it is one of {program(name).removeprefix('python ')}; "
     return nearest(key, _keys(schema))
 
 
 def _keys(schema: type) -> list[str]:
     """Return the keys of all settings and the names of all groups."""
-    groups = (path.name for path in CONF.iterdir() if path.is_dir()) if CONF.is_dir() else ()
+    groups = (path.name for path in CONF.iterdir() if path.is_dir())
     return [*(key for key, _ in settings(schema)), *groups]
 
 
@@ -196,12 +196,15 @@ def user_errors(schema: type) -> Callable[[Task], Task]:
     return wrap
 
 
-def run_command(main: Callable[[], None], schema: type, stopped: str) -> None:
-    """Run a Hydra main; mistakes that Hydra finds are answered as `user_errors` does.
+def run_command(task: Task, config: str, schema: type, stopped: str) -> None:
+    """Compose the configuration that the command line asks for, and do a task with it.
+
+    Mistakes that Hydra finds are answered as those of the task are; see `user_errors`.
 
     Args:
-        main: It.
-        schema: Of its configuration.
+        task: What to do.
+        config: Name of the configuration's file in `conf/`.
+        schema: Of the configuration.
         stopped: What the same command does after Ctrl-C, which ends this one with status 130.
     """
     if sys.stdout is sys.__stdout__:
@@ -210,6 +213,8 @@ def run_command(main: Callable[[], None], schema: type, stopped: str) -> None:
         sys.stderr = lasting(sys.stderr)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register()
+    composed = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config)
+    main = composed(user_errors(schema)(task))
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as the commands leave it
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from xrj.infer_config import InferConfig
+from xrj.programs import program
 from xrj.settings import a_name, a_path, home
 
 STAGES: Mapping[str, tuple[str, ...]] = {
@@ -340,11 +341,16 @@ class TrainConfig:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra, and `${home:PATH}`, in which ~ is the home folder."""
+    """Make the schemas known to Hydra, and two resolvers of texts.
+
+    `${home:PATH}` puts the home folder in the place of ~; `${program:train}` is how that command is
+    called here.
+    """
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="infer_schema", node=InferConfig)
     OmegaConf.register_new_resolver("home", home, replace=True)
+    OmegaConf.register_new_resolver("program", program, replace=True)
 
 
 def plain(node: Any) -> Any:

@@ -7,6 +7,8 @@ import torch
 from omegaconf import DictConfig
 from torch.nn import functional as F
 
+from xrj.programs import program
+
 COST: Mapping[str, float] = {
     "arae": 0.025,
     "gan1": 1.3,
@@ -18,7 +20,7 @@ COST: Mapping[str, float] = {
 
 Measured in CPU time on one thread, a few steps each; another machine, a GPU above all, may differ.
 """
-QUICK = "python train.py -m stage=arae,gan1,gan2,inverse,classifier experiment=demo"
+QUICK = "-m stage=arae,gan1,gan2,inverse,classifier experiment=demo"
 XRAYS = 1000
 
 
@@ -47,5 +49,5 @@ def estimate(cfg: DictConfig, seconds: float) -> str:
     hours *= seconds * XRAYS / 3600
     return (
         f"{', '.join(COST)}: roughly {hours:,.0f} hours for {XRAYS:,} X-rays on this machine, "
-        f"estimated from the time of one convolution; quicker: {QUICK}"
+        f"estimated from the time of one convolution; quicker: {program('train')} {QUICK}"
     )

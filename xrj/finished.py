@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from xrj.errors import HandoverError
+from xrj.programs import program
 from xrj.settings import nearest
 
 
@@ -37,4 +38,4 @@ def training(run: Path, stage: str) -> str:
     """Return the command that trains a stage into its run folder."""
     runs, name = run.parent.parent, run.parent.name
     place = [] if runs == Path("runs") else [f"runs={runs}"]
-    return shlex.join(["python", "train.py", f"stage={stage}", f"name={name}", *place])
+    return f"{program('train')} {shlex.join([f'stage={stage}', f'name={name}', *place])}"

@@ -20,6 +20,7 @@ from xrj.errors import DataError, HandoverError
 from xrj.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from xrj.finished import require_finished, training
 from xrj.nets.registry import NETS, build_net
+from xrj.programs import program
 
 SCHEMA = 1
 IMAGE_RANGE = (-1.0, 1.0)
@@ -208,7 +209,7 @@ def load_export(folder: Path, stage: str) -> StageExport:
     if not isinstance(info, dict) or info.get("schema") != SCHEMA or info.get("stage") != stage:
         raise HandoverError(
             f"{path}: not an export of stage '{stage}' in schema {SCHEMA}; "
-            f"name another run folder, or run python train.py stage={stage} under another name"
+            f"name another run folder, or run {program('train')} stage={stage} under another name"
         )
     if sha256_json({key: value for key, value in info.items() if key != "hash"}) != info.get(
         "hash"

@@ -2,13 +2,12 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import cast
 
-import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -17,17 +16,18 @@ from xrj import __version__
 from xrj.build import build_evaluation_data
 from xrj.checks import check_inference
 from xrj.config import plain
-from xrj.datamodules.images import UInt8, read_image
-from xrj.errors import ConfigError, DataError
+from xrj.datamodules.images import read_image
+from xrj.errors import DataError
 from xrj.evaluate.interpolation import as_text as walk_text
 from xrj.evaluate.interpolation import interpolate as interpolate_captions
 from xrj.evaluate.readings import balanced_rows, read_test_split
-from xrj.evaluate.summary import read_calibration, summarise
+from xrj.evaluate.summary import summarise
 from xrj.evaluate.table import as_text, measures
 from xrj.files import atomic_path, write_json
 from xrj.handover import load_export
 from xrj.justify.checklist import count
 from xrj.justify.evidence import EvidenceSettings
+from xrj.justify.facade import Model
 from xrj.justify.intake import (
     NAMES_NAME,
     FolderNames,
@@ -36,7 +36,12 @@ from xrj.justify.intake import (
     shown_name,
     write_names,
 )
-from xrj.justify.justification import Justification, JustifySettings, justify_all
+from xrj.justify.justification import (
+    Justification,
+    JustifySettings,
+    check_towards,
+    justify_all,
+)
 from xrj.justify.mapping import MappingSettings
 from xrj.justify.model import JustificationModel
 from xrj.justify.on_xray import BlendSettings
@@ -47,9 +52,11 @@ from xrj.justify.output import (
     write_index,
     write_justification,
 )
-from xrj.justify.page import Calibration, Sheet, index_page
+from xrj.justify.page import Sheet, index_page
 from xrj.justify.refinement import RefinementSettings
 from xrj.justify.wording import percent, readable
+from xrj.justify.xray import XRay, read
+from xrj.library import usable, with_calibration
 from xrj.measures.agreement import Lexicon
 from xrj.nets.text import TextDecoder, TextEncoder
 from xrj.seeding import numpy_rng
@@ -73,38 +80,37 @@ def justify_images(cfg: DictConfig) -> None:
     out = Path(cfg.out or "justifications")
     names = read_names(out / NAMES_NAME) if cfg.names == "keep" else {}
     model = _load(cfg)
-    settings = justify_settings(cfg)
-    calibration = _calibration(cfg, model)
     folders = FolderNames()
+    due: deque[str] = deque()
     sheets: list[Sheet] = []
     skipped: list[str] = []
     total = 0
-    while paths := list(islice(xrays, cfg.batch)):
-        total += len(paths)
-        images: list[tuple[str, str, list[str], UInt8]] = []
-        for path in paths:
+
+    def readable_ones() -> Iterator[XRay]:
+        nonlocal total
+        for path in xrays:
+            total += 1
             shown = shown_name(path)
             folder = folders.name(shown)
             names[folder] = str(path.absolute())
-            doubts: list[str] = []
             try:
                 check_replaceable(out / folder)
-                images.append((shown, folder, doubts, read_image(path, doubts.append)))
+                xray = read(path, shown)
             except DataError as error:
                 if xrays.single:
                     raise
                 skipped.append(readable(str(error).replace(str(path), shown)))
-        pictures, called = [image for *_, image in images], [shown for shown, *_ in images]
-        found = justify_all(model, pictures, called, settings, cfg.seed)
-        for (_, folder, doubts, _), justification in zip(images, found, strict=True):
-            sheet = write_justification(
-                justification, model, out / folder, calibration=calibration, doubts=doubts
-            )
-            sheets.append(sheet)
-            print(_line(sheet), flush=True)
-            for doubt in doubts:
-                print(f"warning: {sheet.name}: {doubt}", file=sys.stderr)
-        if sheets and cfg.names == "keep":
+                continue
+            due.append(folder)
+            yield xray
+
+    for justification in model.justify(readable_ones(), justify_settings(cfg), cfg.seed):
+        sheet = write_justification(justification, out / due.popleft())
+        sheets.append(sheet)
+        print(_line(sheet), flush=True)
+        for doubt in justification.doubts:
+            print(f"warning: {sheet.name}: {doubt}", file=sys.stderr)
+        if not due and cfg.names == "keep":
             write_names(out / NAMES_NAME, names)
     if not sheets:
         raise DataError(f"{cfg.image}: none of {total} files can be read; the first: {skipped[0]}")
@@ -124,7 +130,7 @@ def justify_images(cfg: DictConfig) -> None:
 def report(cfg: DictConfig) -> None:
     """Measure a chain on its test split and show some of its justifications."""
     lexicon = Lexicon.from_config(plain(cfg.lexicon))
-    model = _load(cfg)
+    model = _load_chain(cfg)
     data = build_evaluation_data(model.exports["inverse"], plain(cfg.data), "images")
     out = Path(cfg.out) if cfg.out else _report_folder(cfg)
     readings = read_test_split(model, data)
@@ -146,7 +152,9 @@ def report(cfg: DictConfig) -> None:
     )
     folders = map(FolderNames().name, map(str, paths[: cfg.count]))
     sheets = [
-        write_justification(justification, model, out / folder, label, summary.calibration)
+        write_justification(
+            replace(justification, calibration=summary.calibration), out / folder, label
+        )
         for justification, folder, label in zip(shown, folders, truths[: cfg.count], strict=True)
     ]
     command = _command()
@@ -182,7 +190,7 @@ def evaluate(cfg: DictConfig) -> None:
     from xrj.reproduction.run import evaluate as reproduce
 
     # No walks and no saliency maps but those of figure 4.
-    print(reproduce(cfg, replace(justify_settings(cfg), walk=2), _device(cfg.device), _command()))
+    print(reproduce(cfg, replace(justify_settings(cfg), walk=2), usable(cfg.device), _command()))
 
 
 def interpolate(cfg: DictConfig) -> None:
@@ -226,7 +234,7 @@ def study(cfg: DictConfig) -> None:
     """Draw, serve or analyse an expert study."""
     from xrj.study.steps import run_step
 
-    run_step(cfg, lambda: (_load(cfg), justify_settings(cfg)), _command())
+    run_step(cfg, lambda: (_load_chain(cfg), justify_settings(cfg)), _command())
 
 
 def serve(cfg: DictConfig) -> None:
@@ -236,8 +244,7 @@ def serve(cfg: DictConfig) -> None:
     from xrj.web.server import serve as listen
 
     model = _load(cfg)
-    calibration = _calibration(cfg, model)
-    work = justifier(model, justify_settings(cfg), cfg.seed, calibration)
+    work = justifier(model, justify_settings(cfg), cfg.seed)
     limits = plain(cfg.serve)
     host, port, hosts = (limits.pop(key) for key in ("host", "port", "hosts"))
     app = make_app(work, ServeSettings(batch=cfg.batch, **limits), model.labels)
@@ -292,40 +299,16 @@ def _report_folder(cfg: DictConfig) -> Path:
     return Path(cfg.runs) / cfg.name / "report"
 
 
-def _calibration(cfg: DictConfig, model: JustificationModel) -> Calibration | None:
-    """Return what the report on this model, at this epoch of I, measured; None without one."""
-    identity = {**model.identity, "selection": cfg.selection}
-    return read_calibration(_report_folder(cfg) / SUMMARY_NAME, identity)
+def _load(cfg: DictConfig) -> Model:
+    return with_calibration(_load_chain(cfg), _report_folder(cfg))
 
 
-def _load(cfg: DictConfig) -> JustificationModel:
+def _load_chain(cfg: DictConfig) -> JustificationModel:
     folders = {stage: Path(folder) for stage, folder in plain(cfg.chain).items()}
-    device = _device(cfg.device)
+    device = usable(cfg.device)
     model = JustificationModel.load(folders, cfg.name, cfg.selection, cfg.beams, device)
-    if cfg.towards is not None and cfg.towards not in model.labels:
-        raise ConfigError(
-            f"towards={cfg.towards}: no label of {cfg.name}; choose one of "
-            f"{', '.join(model.labels)}, or leave it out"
-        )
+    check_towards(model, cfg.towards)
     return model
-
-
-def _device(name: str) -> str:
-    """Return a device that is there.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"device={name}: not usable here ({reason}); choose cpu or auto"
-        ) from error
-    return name
 
 
 def _line(sheet: Sheet) -> str:
@@ -348,4 +331,6 @@ def _line(sheet: Sheet) -> str:
 
 def _command() -> str:
     # `sys.argv` holds paths quoted for Hydra.
-    return readable(shlex.join(["python", *sys.orig_argv[1:]]))
+    typed, called = sys.orig_argv, Path(sys.argv[0]).name
+    given = [called, *typed[2:]] if called.startswith("xrj-") else ["python", *typed[1:]]
+    return readable(shlex.join(given))

@@ -22,9 +22,10 @@ from xrj.evaluate.counterfactuals import (
 )
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.readings import Readings, balanced_rows
-from xrj.evaluate.summary import measure_meter, read_calibration, summarise, summarise_captions
+from xrj.evaluate.summary import measure_meter, summarise, summarise_captions
 from xrj.evaluate.table import as_text, measures
 from xrj.justify.evidence import Distance
+from xrj.library import read_calibration
 from xrj.measures import captions as caption_measures
 from xrj.measures.agreement import Lexicon
 

@@ -1,7 +1,4 @@
-"""A justification made by hand, and a model that only has a name: no nets, no chance."""
-
-from dataclasses import dataclass, field
-from typing import Any
+"""A justification made by hand: no nets, no chance."""
 
 import numpy as np
 import torch
@@ -22,26 +19,12 @@ LABELS = ("normal", "cardiomegaly")
 SMALL, LARGE = 32, 96
 
 
-@dataclass(frozen=True)
-class Named:
-    """What pages and files ask of a model."""
-
-    labels: tuple[str, ...] = LABELS
-    sizes: tuple[int, int] = (SMALL, LARGE)
-    identity: dict[str, Any] = field(
-        default_factory=lambda: {
-            "name": "made",
-            "stages": {"arae": "a" * 64, "inverse": "b" * 64},
-            "split": "c" * 64,
-            "tells_unlike": True,
-        }
-    )
-
-    def view(self, picture, size):
-        return resize(picture, size)
-
-    def frame(self, shape):
-        return Frame(0, 0, *shape)
+IDENTITY = {
+    "name": "made",
+    "stages": {"arae": "a" * 64, "inverse": "b" * 64},
+    "split": "c" * 64,
+    "tells_unlike": True,
+}
 
 
 def chest(heart, size=LARGE):
@@ -134,8 +117,12 @@ def made(image="folder/patient.png", **changes):
             for method, target in zip(METHODS, targets, strict=True)
         ),
         "found_by_classifier": vote(0.11, "normal"),
+        "model": IDENTITY,
+        **changes,
     }
-    return Justification(**parts | changes)
+    parts["on_xray_seen"] = resize(parts["on_xray"].picture, LARGE)
+    parts["frame"] = Frame(0, 0, *parts["xray"].shape)
+    return Justification(**parts)
 
 
 def made_mapping(**changes):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.justify.handmade import Named, certainty, made, made_evidence
+from tests.justify.handmade import certainty, made, made_evidence
 from xrj.justify.output import write_index, write_justification
 from xrj.justify.page import Measure, index_page
 
@@ -17,7 +17,6 @@ LONG = "CXR_" + "0123456789" * 12 + ".png"
 def folder(tmp_path_factory):
     """Return a folder with an index of three justifications, with long names and labels."""
     folder = tmp_path_factory.mktemp("pages")
-    model = Named(labels=LABELS)
     found = made().found
     sheets = []
     for number, (share, truth, warnings) in enumerate(
@@ -29,7 +28,7 @@ def folder(tmp_path_factory):
         justification = made(
             image=LONG, found=reading, evidence=made_evidence(warnings=2 * warnings)
         )
-        sheets.append(write_justification(justification, model, folder / str(number), truth))
+        sheets.append(write_justification(justification, folder / str(number), truth))
     rows = [Measure("Balanced accuracy", "93.1 % (88.0 to 96.4)", "108", "mean over the labels")]
     page = index_page("Title", sheets, measures=rows, setting=LONG, skipped=[LONG])
     write_index(folder, page, sheets)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.justify.handmade import Named, ctr_change, made, made_evidence, made_mapping, vote
+from tests.justify.handmade import ctr_change, made, made_evidence, made_mapping, vote
 from xrj.justify.checklist import checklist
 from xrj.justify.output import render
 from xrj.justify.words import Words
 
 
 def checks(**changes):
-    record = render(made(**changes), Named(), "x").sheet.record
+    record = render(made(**changes), "x").sheet.record
     return {check.name: check for group in checklist(record) for check in group.checks}
 
 
@@ -19,7 +19,7 @@ def statuses(**changes):
 
 def test_a_good_justification_fails_nothing_and_was_checked_everywhere():
     assert statuses() == {"pass", "measured"}
-    groups = checklist(render(made(), Named(), "x").sheet.record)
+    groups = checklist(render(made(), "x").sheet.record)
     assert [len(group.checks) for group in groups] == [2, 7, 5, 3, 3]
     assert all(check.result.endswith(".") for group in groups for check in group.checks)
 
@@ -59,7 +59,7 @@ def test_each_failure_is_named_and_nothing_else(name):
 
 
 def test_a_model_that_cannot_tell_does_not_pass_for_one_that_can():
-    record = render(made(), Named(identity={"name": "old"}), "x").sheet.record
+    record = render(made(model={"name": "old"}), "x").sheet.record
     _, alike = checklist(record)[0].checks
     assert (alike.status, alike.result) == ("not measured", "This model cannot tell.")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.justify.handmade import LARGE, SMALL, Named, made
+from tests.justify.handmade import LARGE, SMALL, made
 from tests.justify.page_parser import Page
 from xrj.errors import DataError
 from xrj.justify import output
@@ -45,7 +45,7 @@ def names(folder):
 
 
 def write(folder, **changes):
-    return write_justification(made(**changes), Named(), folder)
+    return write_justification(made(**changes), folder)
 
 
 def test_a_folder_holds_the_record_the_page_and_every_picture_that_they_name(tmp_path):
@@ -79,7 +79,7 @@ def test_pictures_are_kept_without_loss(tmp_path):
 
 
 def test_both_differences_have_one_scale():
-    files = render(made(), Named(), "x").files
+    files = render(made(), "x").files
     limits = []
     for name in ("difference.png", "difference_original.png"):
         with Image.open(io.BytesIO(files[name])) as image:

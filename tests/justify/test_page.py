@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.justify.handmade import Named, ctr_change, made, made_evidence, made_mapping
+from tests.justify.handmade import ctr_change, made, made_evidence, made_mapping
 from tests.justify.page_parser import Page
 from xrj.justify.output import render
 from xrj.justify.page import PAGES, Calibration, Measure, index_page
@@ -19,8 +19,8 @@ KINDS = ("justification", "index")
 
 
 def rendered(truth="normal", calibration=None, folder=NASTY, **changes):
-    justification = made(image=f"folder/{NASTY}", **changes)
-    return render(justification, Named(), folder, truth, calibration)
+    justification = made(image=f"folder/{NASTY}", calibration=calibration, **changes)
+    return render(justification, folder, truth)
 
 
 def text_of(kind, **changes):
@@ -187,7 +187,7 @@ def test_a_failed_check_is_plain_to_see(kind):
 )
 def test_no_diagnosis_stands_as_the_title_of_a_strange_xray(changes, heading):
     evidence = made_evidence(warnings=("It is strange.",), **changes)
-    one = render(made(evidence=evidence), Named(), "x")
+    one = render(made(evidence=evidence), "x")
     page = one.files["justification.html"].decode()
     (title,) = re.findall(r"<h1>(.*?)</h1>", page)
     assert title == f'<span class="label">{heading}</span>'
@@ -208,8 +208,7 @@ def test_no_diagnosis_stands_as_the_title_of_a_strange_xray(changes, heading):
     ],
 )
 def test_page_and_index_say_what_the_model_was_trained_on(identity, said):
-    model = Named(identity={"name": "mine", **identity})
-    made_page = render(made(), model, "x")
+    made_page = render(made(model={"name": "mine", **identity}), "x")
     for text in (made_page.files["justification.html"].decode(), index_page("", [made_page.sheet])):
         assert f"Trained on {said}" in Page(text).words
         assert ('class="badge phantoms"' in text) == (identity["data"] == "phantom")
@@ -224,8 +223,7 @@ def test_without_a_true_label_nothing_is_right_or_wrong():
 
 
 def test_a_model_that_only_has_a_name_is_enough():
-    model = Named(identity={"name": "mine"})
-    page = render(made(), model, "x").files["justification.html"].decode()
+    page = render(made(model={"name": "mine"}), "x").files["justification.html"].decode()
     assert "Model mine ; xrj" in Page(page).words
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
-from tests.justify.handmade import LABELS, LARGE, Named, made
+from tests.justify.handmade import LABELS, LARGE, made
 from xrj.datamodules.images import resize
 from xrj.justify.output import render
 from xrj.web.app import ServeSettings, make_app
@@ -44,7 +44,7 @@ class Work:
         if self.broken & {int(image[0, 0]) for image in images}:
             raise RuntimeError("as the test wants it")
         return [
-            render(made(name, original=resize(image, LARGE)), Named(), name)
+            render(made(name, original=resize(image, LARGE)), name)
             for image, name in zip(images, names, strict=True)
         ]
 

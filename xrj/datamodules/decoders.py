@@ -56,11 +56,16 @@ def decode_here(data: bytes, name: str, max_pixels: int, *, expendable: bool) ->
         decoded = decode_dicom(data, name, max_pixels, expendable=expendable)
     else:
         decoded = Decoded(decode_picture(data, name, max_pixels))
-    if _is_flat(decoded.grey):
-        remedy = "export it with another window" if kind == "DICOM" else "choose another file"
-        raise DataError(f"{name}: no X-ray in it, one grey value fills the picture; {remedy}")
+    remedy = "export it with another window" if kind == "DICOM" else "choose another file"
+    check_content(decoded.grey, name, remedy)
     return decoded
 
 
-def _is_flat(grey: UInt8) -> bool:
-    return max(Image.fromarray(grey).histogram()) >= FLAT * grey.size
+def check_content(grey: UInt8, name: str, remedy: str) -> None:
+    """Check that a picture shows something.
+
+    Raises:
+        DataError: It does not.
+    """
+    if max(Image.fromarray(grey).histogram()) >= FLAT * grey.size:
+        raise DataError(f"{name}: no X-ray in it, one grey value fills the picture; {remedy}")

@@ -13,7 +13,8 @@ from struct import unpack_from
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydicom import Dataset, config, dcmread
+from pydicom import Dataset, config, dcmread, dcmwrite
+from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders import gdcm
@@ -101,6 +102,30 @@ def decode_dicom(data: bytes, name: str, max_pixels: int, *, expendable: bool) -
             raise DataError(f"{name}: {error}") from error
         except Exception as error:  # pydicom raises nearly anything, and its messages quote values.
             raise DataError(f"{name}: {BROKEN}") from error
+
+
+def picture_bytes(dataset: Dataset) -> bytes:
+    """Return a data set as a file that holds what `decode_dicom` reads of it, and no more.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    with _silence():
+        try:
+            part = Dataset()
+            for tag in TAGS:
+                if tag in dataset:
+                    part[tag] = dataset[tag]
+            meta = getattr(dataset, "file_meta", {})
+            syntax = meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)
+            part.file_meta = FileMetaDataset()
+            part.file_meta.TransferSyntaxUID = syntax
+            part.preamble = b"\0" * 128
+            buffer = BytesIO()
+            dcmwrite(buffer, part)
+            return buffer.getvalue()
+        except Exception as error:  # pydicom raises nearly anything, and its messages quote values.
+            raise DataError("data set: not whole enough to be read; give its file") from error
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from xrj.handover import StageExport, check_fit, load_export
 from xrj.nets.folding import fold
 from xrj.nets.text import TextDecoder
 from xrj.nets.zoo import Classifier
+from xrj.programs import program
 
 UNSEEN = ("augmentations", "wrong", "cache_dir", "download", "num_workers")
 """Settings of data that change nothing of what a split holds."""
@@ -50,8 +51,8 @@ class Chain:
         """
         if not (runs / name).is_dir():
             raise ConfigError(
-                f"{flag}: {name}: nothing was trained under this name in {runs}; run python "
-                f"train.py name={name} first, or leave it out"
+                f"{flag}: {name}: nothing was trained under this name in {runs}; run "
+                f"{program('train')} name={name} first, or leave it out"
             )
         return cls(name, {stage: runs / name / stage for stage in stages})
 

@@ -1,6 +1,6 @@
 """The measured summary of a chain: diagnosis, captions, and what its justifications are worth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from xrj.evaluate.counterfactuals import (
 )
 from xrj.evaluate.figure import Figure
 from xrj.evaluate.readings import Readings
-from xrj.files import read_json
 from xrj.justify.justification import Justification
 from xrj.justify.page import Calibration
 from xrj.measures.agreement import Lexicon, agreement
@@ -159,26 +158,6 @@ def summarise(
         words=summarise_words(justifications),
         ctr=summarise_ctr(justifications, measure_meter(readings.frame, truth)),
     )
-
-
-def read_calibration(path: Path, identity: Mapping[str, Any]) -> Calibration | None:
-    """Return the calibration that a report measured.
-
-    Args:
-        path: The report's summary; it need not exist.
-        identity: Of the model that it must have been measured on: its stages, its split and the
-            selected epoch.
-    """
-    if not path.is_file():
-        return None
-    summary = read_json(path)
-    try:
-        if any(summary["model"][key] != identity[key] for key in ("stages", "split", "selection")):
-            return None
-        figure = summary["measures"]["diagnosis"]["calibration_error"]
-        return Calibration(float(figure["value"]), int(figure["n"]))
-    except (KeyError, TypeError):
-        return None
 
 
 def summarise_diagnosis(

@@ -13,10 +13,11 @@ from xrj.evaluate.methods import Counterfactuals
 from xrj.evaluate.results import Cell, Column, ResultTable, Row
 from xrj.justify.change import CtrChange, distances, weigh_hearts
 from xrj.justify.evidence import CHANGED
+from xrj.programs import program
 
 NO_CLASSIFIER = (
     "There is no independent classifier, so nothing is measured with it; "
-    "`python train.py stage=classifier` with the name and settings of this chain trains one."
+    f"`{program('train')} stage=classifier` with the name and settings of this chain trains one."
 )
 
 VALIDITY = (

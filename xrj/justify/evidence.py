@@ -1,7 +1,7 @@
 """What speaks for a counterfactual, measured: its validity, its distances, where it changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -34,9 +34,11 @@ class EvidenceSettings:
         lexicon: What counts as a statement of a label in a caption.
     """
 
-    ctr_direction: Mapping[str, int]
-    unexplained: float
-    lexicon: Lexicon
+    ctr_direction: Mapping[str, int] = field(
+        default_factory=lambda: {"cardiomegaly": 1, "normal": -1, "pleural effusion": -1}
+    )
+    unexplained: float = 0.25
+    lexicon: Lexicon = field(default_factory=Lexicon.of_hearts)
 
     def direction(self, label: str, target: str) -> int | None:
         """Return how the ratio should change from one label to another.

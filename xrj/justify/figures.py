@@ -69,7 +69,7 @@ def figure3(examples: Sequence[Example]) -> bytes:
     for example in examples:
         justification = example.justification
         found, other = justification.found, justification.alternative
-        target = list(found.certainty)[justification.mapping.target]
+        target = justification.target
         reached = "" if justification.mapping.converged else " (not reached)"
         columns.append(
             [

@@ -44,18 +44,18 @@ class MappingSettings:
         emb_similarity: Weight of eq. 4, a mean over the dimensions of r.
     """
 
-    optimizer: str
-    rate: float
-    steps: int
-    iterations: int
-    line_search: bool
-    tries: int
-    restart: float
-    certainty: float
-    tolerance: float
-    alt_diagnosis: float
-    img_similarity: float
-    emb_similarity: float
+    optimizer: str = "batched"
+    rate: float = 1.0
+    steps: int = 100
+    iterations: int = 10
+    line_search: bool = True
+    tries: int = 20
+    restart: float = 0.1
+    certainty: float = 0.5
+    tolerance: float = 1e-5
+    alt_diagnosis: float = 1.0
+    img_similarity: float = 0.0
+    emb_similarity: float = 1e-4
 
 
 @dataclass(frozen=True)

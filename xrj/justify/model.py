@@ -46,6 +46,7 @@ class JustificationModel:
         familiarity: What tells X-rays unlike those of the training; None in chains from before it.
         training: Number of X-rays in the training split; None where nothing counts them.
         classifier: The independent one; None where none was trained.
+        selection: Which epoch of the inverse mapping.
         beams: Of the search for captions, as in `beam_search`.
         device: Where the nets live.
     """
@@ -62,6 +63,7 @@ class JustificationModel:
     familiarity: Familiarity | None
     training: int | None
     classifier: Classifier | None
+    selection: str
     beams: int
     device: torch.device
 
@@ -113,6 +115,7 @@ class JustificationModel:
             else None,
             training=_count_training(last.folder.parent),
             classifier=net("classifier", "classifier") if "classifier" in exports else None,
+            selection=selection,
             beams=beams,
             device=torch.device(device),
         )
@@ -131,6 +134,32 @@ class JustificationModel:
             "trained_on": self.training,
             "tells_unlike": self.familiarity is not None,
         }
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What its exports record of it: `identity`, what it is for, its data and its measures.
+
+        `stages` has hash, epoch and validation measures of each stage's kept epoch, `data` how the
+        data were configured, and `version` is that of the package that trained it.
+        """
+        info = self.exports["inverse"].info
+        return {
+            **self.identity,
+            "labels": list(self.labels),
+            "sizes": list(self.sizes),
+            "intended_use": info["intended_use"],
+            "version": info["version"],
+            "data": info["data"],
+            "stages": {
+                stage: {"hash": export.hash, **self._kept(stage)}
+                for stage, export in self.exports.items()
+            },
+        }
+
+    def _kept(self, stage: str) -> Mapping[str, Any]:
+        kept: Mapping[str, Any] = self.exports[stage].info["selections"]
+        entry = kept[self.selection if stage == "inverse" else next(iter(kept))]
+        return {key: entry[key] for key in ("epoch", "monitor", "metrics")}
 
     @property
     def labels(self) -> tuple[str, ...]:

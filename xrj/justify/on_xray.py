@@ -32,11 +32,11 @@ class BlendSettings:
         feather: Width over which the region's border fades.
     """
 
-    threshold: float
-    smooth: float
-    least: float
-    close: float
-    feather: float
+    threshold: float = 10.0
+    smooth: float = 0.023
+    least: float = 0.2
+    close: float = 0.07
+    feather: float = 0.04
 
 
 @dataclass(frozen=True)

@@ -3,31 +3,27 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xrj.datamodules.images import UInt8
 from xrj.errors import DataError
 from xrj.files import atomic_path
-from xrj.justify.justification import Files, Justification, Reading
+from xrj.justify.justification import Justification, Reading
 from xrj.justify.page import (
     Album,
-    Calibration,
     Sheet,
     justification_context,
     justification_page,
     linked,
 )
 from xrj.justify.pictures import data_uri, difference_map, heat_map, outline, png, strip, tile, webp
-from xrj.justify.protocol import Justifiable
 from xrj.justify.walk import animation, walk_frame
 
 JSON_NAME = "justification.json"
 PAGE_NAME = "justification.html"
-ON_XRAY_NAME = "alternative_on_xray.png"
 STRIP_NAME = "strip.webp"
 INDEX_NAME = "index.html"
 SUMMARY_NAME = "summary.json"
@@ -51,55 +47,43 @@ class Rendered:
     files: dict[str, bytes]
 
 
-def render(
-    justification: Justification,
-    model: Justifiable,
-    folder: str,
-    truth: str | None = None,
-    calibration: Calibration | None = None,
-    doubts: Sequence[str] = (),
-) -> Rendered:
+def render(justification: Justification, folder: str, truth: str | None = None) -> Rendered:
     """Draw and describe a justification.
 
     Args:
         justification: What to show.
-        model: That made it.
         folder: Name of the folder that the files are meant for.
         truth: The true label, where it is known.
-        calibration: Of the model's certainties, where it was measured.
-        doubts: A sentence for each thing that is doubtful of how the file was read.
     """
     original, found, other = (
         justification.original,
         justification.found.large,
         justification.alternative.large,
     )
-    target = model.labels[justification.mapping.target]
+    target, names = justification.target, justification.files
     difference = difference_map(found, other, original)
     against = difference_map(original, other, original, difference.limit)
     colours = f"orange brighter, blue darker, full colour at {difference.limit} of 255 grey levels"
     frames = [walk_frame(step, target) for step in justification.walk]
     maps = {
-        f"saliency_{one.method}.webp": webp(heat_map(one.values, original))
-        for one in justification.saliency
+        name: webp(heat_map(one.values, original))
+        for name, one in zip(names.saliency, justification.saliency, strict=True)
     }
     reconstructions = _both_sizes(
-        "reconstruction",
+        names.reconstruction,
         justification.found,
-        model,
         f"the X-ray as the network redraws it; {GENERATED}",
     )
     alternatives = _both_sizes(
-        "alternative",
+        names.alternative,
         justification.alternative,
-        model,
         f"the X-ray as it would look under {target}; {GENERATED}",
     )
     pictures = {
         "original.png": png(original, "the X-ray as the network saw it"),
         **reconstructions,
         **alternatives,
-        ON_XRAY_NAME: png(
+        names.on_xray: png(
             justification.on_xray.picture,
             f"the X-ray with what would change under {target} drawn on it; partly {GENERATED}",
         ),
@@ -110,41 +94,32 @@ def render(
             against.picture,
             f"alternative minus X-ray, which holds the error of the reconstruction, too: {colours}",
         ),
-        "walk.webp": animation(frames),
+        names.walk: animation(frames),
         **maps,
     }
+    large = str(justification.sizes[1])
     if justification.one_shot is not None:
-        pictures[f"one_shot_{model.sizes[1]}.png"] = png(
+        pictures[f"one_shot_{large}.png"] = png(
             justification.one_shot, f"the reconstruction before it was refined; {GENERATED}"
         )
-    files = Files(
-        reconstruction=_by_size(model, reconstructions),
-        alternative=_by_size(model, alternatives),
-        on_xray=ON_XRAY_NAME,
-        walk="walk.webp",
-        saliency=tuple(maps),
-    )
-    record = {**justification.to_json(model, files), "doubts": list(doubts)}
-    sheet = Sheet(folder=folder, record=record, truth=truth)
-    large = str(model.sizes[1])
-    drawn = justification.on_xray
-    shown = model.view(drawn.picture, model.sizes[1])
+    sheet = Sheet(folder=folder, record=justification.to_dict(), truth=truth)
+    drawn, shown = justification.on_xray, justification.on_xray_seen
     album = Album(
         xray=data_uri(webp(justification.xray)),
         on_xray=data_uri(webp(drawn.picture)),
-        region=data_uri(outline(drawn.mask, model.frame(drawn.picture.shape), drawn.picture.shape)),
+        region=data_uri(outline(drawn.mask, justification.frame, drawn.picture.shape)),
         original=data_uri(pictures["original.png"]),
-        reconstruction=data_uri(pictures[files.reconstruction[large]]),
-        alternative=data_uri(pictures[files.alternative[large]]),
+        reconstruction=data_uri(pictures[names.reconstruction[large]]),
+        alternative=data_uri(pictures[names.alternative[large]]),
         difference=data_uri(pictures["difference.png"]),
         against_original=data_uri(pictures["difference_original.png"]),
         limit=difference.limit,
-        walk=data_uri(pictures["walk.webp"]),
+        walk=data_uri(pictures[names.walk]),
         frames=[data_uri(webp(frame)) for frame in frames],
         steps=[data_uri(webp(tile(step.picture))) for step in justification.walk],
         saliency=[data_uri(data) for data in maps.values()],
     )
-    context = justification_context(sheet, album, calibration)
+    context = justification_context(sheet, album, justification.calibration)
     text = json.dumps(sheet.record, indent=2, ensure_ascii=False, allow_nan=False)
     return Rendered(
         sheet,
@@ -159,22 +134,14 @@ def render(
 
 
 def write_justification(
-    justification: Justification,
-    model: Justifiable,
-    folder: Path,
-    truth: str | None = None,
-    calibration: Calibration | None = None,
-    doubts: Sequence[str] = (),
+    justification: Justification, folder: Path, truth: str | None = None
 ) -> Sheet:
     """Write a justification's folder; one from an earlier run is replaced.
 
     Args:
         justification: What to write.
-        model: That made it.
         folder: To write; it appears when it is complete.
         truth: The true label, where it is known.
-        calibration: Of the model's certainties, where it was measured.
-        doubts: A sentence for each thing that is doubtful of how the file was read.
 
     Returns:
         What an index shows of it.
@@ -182,7 +149,7 @@ def write_justification(
     Raises:
         DataError: The folder holds something else or cannot be written.
     """
-    rendered = render(justification, model, folder.name, truth, calibration, doubts)
+    rendered = render(justification, folder.name, truth)
     with _atomic_folder(folder) as temporary:
         for name, data in rendered.files.items():
             (temporary / name).write_bytes(data)
@@ -196,7 +163,7 @@ def check_replaceable(folder: Path) -> None:
         DataError: Something does.
     """
     if folder.exists() and not (folder / JSON_NAME).is_file():
-        raise DataError(f"{folder}: exists and is no justification; choose another out=")
+        raise DataError(f"{folder}: exists and is no justification; choose another folder")
 
 
 def write_index(folder: Path, page: str, sheets: Sequence[Sheet]) -> Path:
@@ -226,18 +193,9 @@ def _replace(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _both_sizes(
-    kind: str, reading: Reading, model: Justifiable, description: str
-) -> dict[str, bytes]:
-    drawn: tuple[UInt8, UInt8] = (reading.small, reading.large)
-    return {
-        f"{kind}_{size}.png": png(picture, description)
-        for size, picture in zip(model.sizes, drawn, strict=True)
-    }
-
-
-def _by_size(model: Justifiable, names: Iterable[str]) -> dict[str, str]:
-    return {str(size): name for size, name in zip(model.sizes, names, strict=True)}
+def _both_sizes(names: Mapping[str, str], reading: Reading, description: str) -> dict[str, bytes]:
+    drawn = (reading.small, reading.large)
+    return {names[str(len(picture))]: png(picture, description) for picture in drawn}
 
 
 @contextmanager
@@ -261,7 +219,7 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
         temporary.rename(folder)
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be written ({error.strerror}); free space or choose another out="
+            f"{folder}: cannot be written ({error.strerror}); free space or choose another folder"
         ) from error
     finally:
         if old.exists() and not folder.exists():

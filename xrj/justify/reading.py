@@ -73,10 +73,10 @@ def say(model: Justifiable, r: Tensor) -> list[Diagnosis]:
     ]
 
 
-def diagnose(model: Justifiable, image: UInt8) -> Diagnosis:
-    """Diagnose an X-ray (H, W), 0 to 255, and describe it; nothing is justified, so it is quick."""
-    with torch.no_grad():
-        return say(model, model.encode(as_images(model, [image])))[0]
+@torch.no_grad()
+def diagnose_all(model: Justifiable, images: Sequence[UInt8]) -> list[Diagnosis]:
+    """Diagnose X-rays (H, W), 0 to 255, and describe them; nothing is justified, so it is quick."""
+    return say(model, model.encode(as_images(model, images)))
 
 
 @torch.no_grad()

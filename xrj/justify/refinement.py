@@ -29,8 +29,8 @@ class RefinementSettings:
             as a prior, with a residual of variance `noise_weight` pixels / dimensions of noise.
     """
 
-    steps: int
-    noise_weight: float
+    steps: int = 15
+    noise_weight: float = 3e-3
 
 
 @dataclass(frozen=True)

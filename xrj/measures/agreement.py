@@ -9,8 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import yaml
+
 from xrj.datamodules.text import normal_tree
 from xrj.errors import ConfigError
+from xrj.programs import CONF
 
 Verdict = Literal["agrees", "contradicts", "silent"]
 """Of a caption about its label; see `verdict`."""
@@ -66,6 +69,12 @@ class Lexicon:
             raise ConfigError(f"lexicon: {error.pattern!r}: {error}; mend the pattern") from error
         denies = frozenset(config.get("denies", statements)) - {implied}
         return cls(implied, denies, statements, before, after)
+
+    @classmethod
+    def of_hearts(cls) -> "Lexicon":
+        """Return the rules of `conf/lexicon/heart.yaml`, which are the configuration's default."""
+        text = (CONF / "lexicon" / "heart.yaml").read_text(encoding="utf-8")
+        return cls.from_config(yaml.safe_load(text))
 
     def knows(self, labels: Iterable[str]) -> bool:
         """Return whether it says how each of these labels is stated."""

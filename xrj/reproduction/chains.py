@@ -11,6 +11,7 @@ from xrj.errors import ConfigError, HandoverError
 from xrj.evaluate.caption_table import captioner_row
 from xrj.evaluate.chains import Chain
 from xrj.evaluate.diagnosis_table import classifier_row
+from xrj.programs import program
 from xrj.reproduction.alike import check_alike, check_label_loss, check_other_preset
 
 ESSENTIAL = ("arae", "gan1", "gan2", "inverse")
@@ -204,7 +205,7 @@ def _completed(chain: Chain, main: Chain, seeds: Sequence[Chain]) -> Chain:
             if parents[parent] != chain.export(parent).hash:
                 raise HandoverError(
                     f"evaluate.deviations: {chain.name}: has its own '{parent}' but no '{stage}' "
-                    f"on it; run python train.py stage={stage} name={chain.name} with the same "
+                    f"on it; run {program('train')} stage={stage} name={chain.name} with the same "
                     "settings"
                 )
     return Chain(chain.name, folders)

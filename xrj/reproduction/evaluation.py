@@ -21,6 +21,7 @@ from xrj.justify.model import JustificationModel
 from xrj.measures.captions import meteor_runs
 from xrj.measures.findings import FindingLexicon
 from xrj.nets.zoo import Classifier
+from xrj.programs import program
 from xrj.reproduction.chains import ESSENTIAL, Chains
 from xrj.reproduction.store import Store, code_version
 
@@ -220,4 +221,4 @@ class Evaluation:
         typed = main.typed()
         rest = shlex.join([*(f"{key}={value}" for key, value in given.items()), *(typed or ())])
         known = " with the settings of this chain" if typed is None else ""
-        return f"`python train.py {rest}`{known}"
+        return f"`{program('train')} {rest}`{known}"

@@ -16,6 +16,7 @@ from xrj.justify.evidence import take_vote
 from xrj.justify.justification import JustifySettings, justify_all
 from xrj.justify.model import JustificationModel
 from xrj.justify.saliency import saliency_maps
+from xrj.programs import program
 from xrj.study.design import Design, Item, assign, reading_order, seen_twice
 from xrj.study.folder import Sealed, item_id
 from xrj.study.methods import (
@@ -65,9 +66,9 @@ def check_methods(design: Design, model: JustificationModel) -> None:
             raise ConfigError(f"study.methods: {method}: unknown; choose from {', '.join(METHODS)}")
     if model.classifier is None and set(design.methods) & set(SALIENCY):
         raise HandoverError(
-            f"{model.name}: has no classifier, whose maps study.methods asks for; run python "
-            f"train.py stage=classifier name={model.name} with the settings of this chain, or set "
-            f"study.methods=[{COUNTERFACTUAL}]"
+            f"{model.name}: has no classifier, whose maps study.methods asks for; run "
+            f"{program('train')} stage=classifier name={model.name} with the settings of this "
+            f"chain, or set study.methods=[{COUNTERFACTUAL}]"
         )
 
 
@@ -170,7 +171,7 @@ def _show(
     if method == COUNTERFACTUAL:
         names = [str(path) for path in rows["path"]]
         return [
-            (show_counterfactual(one, model.labels[one.mapping.target]), one.found.diagnosis)
+            (show_counterfactual(one, one.target), one.found.diagnosis)
             for one in justify_all(model, images, names, settings, seed)
         ]
     originals = np.stack([model.view(image, model.sizes[1]) for image in images])

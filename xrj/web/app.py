@@ -22,11 +22,12 @@ from xrj.datamodules.apart import DecoderError, decode_apart
 from xrj.datamodules.decoding import anonymous_name, image_format
 from xrj.datamodules.images import UInt8, resize
 from xrj.errors import DataError
-from xrj.justify.justification import JustifySettings, justify_all
+from xrj.justify.facade import Model
+from xrj.justify.justification import JustifySettings
 from xrj.justify.output import Rendered, render
-from xrj.justify.page import Calibration, environment
+from xrj.justify.page import environment
 from xrj.justify.pictures import data_uri, png
-from xrj.justify.protocol import Justifiable
+from xrj.justify.xray import XRay
 from xrj.web.jobs import FullError, Job, Jobs
 from xrj.web.server import SILENT, wants_json
 
@@ -61,14 +62,14 @@ class ServeSettings:
 
 
 def justifier(
-    model: Justifiable, settings: JustifySettings, seed: int, calibration: Calibration | None
+    model: Model, settings: JustifySettings, seed: int
 ) -> Callable[[Sequence[UInt8], Sequence[str]], list[Rendered]]:
     """Return the work of the page: X-rays and their names in, justifications out."""
 
     def work(images: Sequence[UInt8], names: Sequence[str]) -> list[Rendered]:
         return [
-            render(justification, model, justification.image, calibration=calibration)
-            for justification in justify_all(model, images, names, settings, seed)
+            render(justification, justification.image)
+            for justification in model.justify(map(XRay, names, images), settings, seed)
         ]
 
     return work

@@ -132,20 +132,22 @@ class AraeModule(StageModule):
             log["train/nll"] = losses.caption_nll(logits, text)
             self.descend(autoencoder, log["train/nll"], self.clip)
 
-        with torch.no_grad():
-            real = self.encoder(tokens)
+        code = self.encoder(tokens)  # of E as it is until it moves against the critic
+        real = code.detach()
         with self.toggled_optimizer(critic):
             for _ in range(self.critic_steps):
-                fake = self._imagine(len(real)).detach()
+                with torch.no_grad():
+                    fake = self._imagine(len(real))
                 mix = torch.rand(len(real), device=self.device)
-                wasserstein = losses.critic_loss(self.critic(real), self.critic(fake))
+                scores = self.critic(torch.cat([real, fake])).chunk(2)
+                wasserstein = losses.critic_loss(*scores)
                 penalty = losses.gradient_penalty(self.critic, real, fake, mix)
                 self.descend(critic, wasserstein + self.penalty * penalty)
         log["train/wasserstein"] = -wasserstein
         log["train/penalty"] = penalty
 
         with self.toggled_optimizer(against):
-            score = self.critic(self.encoder(tokens)).mean()
+            score = self.critic(code).mean()
             self.descend(against, score, self.clip)
         with self.toggled_optimizer(generator):
             log["train/loss_g"] = -self.critic(self._imagine(len(real))).mean()

@@ -171,3 +171,15 @@ def test_initial_weights_are_those_of_dcgan():
     assert norm.weight.mean().item() == pytest.approx(1, abs=0.005)
     assert norm.weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert not norm.bias.any()
+
+
+def test_pictures_have_32_bits_in_mixed_precision():
+    r, small = torch.randn(2, 10), torch.zeros(2, 1, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        pictures = [
+            GeneratorStage1(10, 2, 16, 1)(r),
+            second(width=2, small=16, size=32, representation=10)(r, small),
+        ]
+    for picture in pictures:
+        assert picture.dtype == torch.float32
+        assert not torch.equal(picture, picture.bfloat16().float())

@@ -5,7 +5,7 @@ Where the appendix's table cannot be built as printed, `docs/fidelity.md` names 
 """
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,17 @@ def initialise_gan(module: nn.Module) -> None:
 def _same(inputs: int, outputs: int) -> nn.Conv2d:
     """3x3 convolution that keeps the size."""
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+
+
+def _precisely(output: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return the output layer's result in 32 bits, also within mixed precision.
+
+    Losses look at differences between pictures that are finer than the steps of bfloat16.
+    """
+    if x.dtype == output.weight.dtype:
+        return cast(Tensor, output(x))
+    with torch.autocast(x.device.type, enabled=False):
+        return cast(Tensor, output(x.to(output.weight.dtype)))
 
 
 def _leaky() -> nn.LeakyReLU:
@@ -111,7 +122,7 @@ class GeneratorStage1(nn.Module):
     def forward(self, r: Tensor) -> Tensor:
         """Generate images (B, C, size, size) in [-1, 1] from r (B, v + n)."""
         x = self.start(r).unflatten(1, (self.top, BASE, BASE))
-        return torch.tanh(self.output(self.body(x)))
+        return torch.tanh(_precisely(self.output, self.body(x)))
 
 
 class GeneratorStage2(nn.Module):
@@ -171,7 +182,7 @@ class GeneratorStage2(nn.Module):
             small: Images of stage I, (B, C, s, s) in [-1, 1].
         """
         joined = self.join[1:](self.join[0](self.encode(small), r))
-        x = self.output(self.body(self.residual(joined)))
+        x = _precisely(self.output, self.body(self.residual(joined)))
         if self.skip:
             raised = F.interpolate(small, size=x.shape[2:], mode="bicubic", align_corners=False)
             x = x + torch.atanh(raised.clamp(-0.99, 0.99))

@@ -8,10 +8,10 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from tests.tiny import ROOT, compose_train
-from xrj.build import build_representation
 from xrj.checks import check, identity
 from xrj.config import STAGES, TrainConfig, plain
 from xrj.errors import ConfigError
+from xrj.nets.representation import Representation
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SOURCES = sorted(
@@ -95,7 +95,7 @@ def test_the_paper_is_followed_to_the_letter():
     cfg = compose_train("experiment=paper")
     dims = plain(cfg.dims)
     assert (dims["embedding"], dims["noise"], dims["small"], dims["large"]) == (300, 100, 64, 256)
-    assert build_representation(dims).scale == 1
+    assert Representation.of(dims).scale == 1
     assert (cfg.arae.max_epochs, cfg.inverse.max_epochs) == (300, 100)
     assert cfg.gan1.width == cfg.gan2.width == 96
     assert cfg.gan1.condition_on_noise

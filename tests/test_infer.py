@@ -382,6 +382,27 @@ def test_the_command_runs_on_its_own(chain_runs, tmp_path):
     assert files(tmp_path) == ["results", "scan (1).png"]
 
 
+def test_one_xray_does_not_wait_for_what_trains_and_measures(chain_runs, tmp_path):
+    write_xray(tmp_path / "x.png")
+    arguments = [f"image={tmp_path}/x.png", f"runs={chain_runs}", "name=tiny", f"out={tmp_path}/o"]
+    arguments += QUICK
+    script = f"""
+import sys
+from xrj.cli import infer
+sys.argv = ["infer.py", *{arguments}]
+infer()
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "torch" in loaded
+    trains = {"pytorch_lightning", "lightning_fabric", "torchmetrics", "wandb", "albumentations"}
+    measures = {"pandas", "scipy", "statsmodels", "pycocoevalcap"}
+    assert not loaded & (trains | measures)
+
+
 def test_the_command_is_told_as_it_was_typed(chain_runs, tmp_path):
     (tmp_path / "runs (1), it's").symlink_to(chain_runs)
     typed = ["task=report", "out=my report", "runs=runs (1), it's", "count=1", "mapped=1"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from omegaconf import DictConfig
 from torch import nn
 
-from xrj.config import CodeScale, plain
+from xrj.config import plain
 from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.datamodules.images import to_tensor
 from xrj.datamodules.mask_data import MaskDataModule
@@ -39,13 +39,6 @@ LEARNT = 4096
 """Most training X-rays that `Familiarity` is fitted to, evenly out of all."""
 TEACHER_WIDTH = 32
 """Channels of the teachers' first layers: they diagnose as well as wider ones at 64 pixels."""
-
-
-def build_representation(dims: Mapping[str, Any]) -> Representation:
-    """Return how r is put together, from the shared sizes."""
-    embedding = int(dims["embedding"])
-    scale = embedding**0.5 if dims["code_scale"] == CodeScale.sqrt_dim.value else 1.0
-    return Representation(embedding, int(dims["noise"]), dims["noise_kind"], scale)
 
 
 def build_data(cfg: DictConfig) -> IUXRayDataModule:
@@ -135,9 +128,7 @@ def _build_arae(
 ) -> StageModule:
     size, embedding = data.vocabulary.size, cfg.dims.embedding
     text = {"vocabulary_size": size, "embedding": embedding, "dropout": settings["dropout"]}
-    decoder = _pick(settings, "hidden tied") | {
-        "scale": build_representation(plain(cfg.dims)).scale
-    }
+    decoder = _pick(settings, "hidden tied") | {"scale": Representation.of(plain(cfg.dims)).scale}
     latent = {"noise": settings["latent_noise"], "embedding": embedding}
     return AraeModule(
         encoder=build_net({"net": "TextEncoder", **text}),
@@ -157,7 +148,7 @@ def _build_arae(
 def _adversarial(
     cfg: DictConfig, settings: dict[str, Any], vocabulary: Vocabulary, encoder: nn.Module, size: int
 ) -> dict[str, Any]:
-    representation = build_representation(plain(cfg.dims))
+    representation = Representation.of(plain(cfg.dims))
     condition = representation.size if settings["condition_on_noise"] else representation.embedding
     return {
         "encoder": encoder,
@@ -286,7 +277,7 @@ def noise_encoder(gan1: StageExport) -> NoiseEncoder | None:
 def _build_inverse(
     cfg: DictConfig, settings: dict[str, Any], data: IUXRayDataModule, parents: Exports
 ) -> StageModule:
-    representation = build_representation(plain(cfg.dims))
+    representation = Representation.of(plain(cfg.dims))
     inverse = {
         "net": "InverseMapping",
         "embedding": representation.embedding,

@@ -13,16 +13,10 @@ from rich.console import Console
 from rich.progress import track
 
 from xrj import __version__
-from xrj.build import build_evaluation_data
 from xrj.checks import check_inference
 from xrj.config import plain
 from xrj.datamodules.images import read_image
 from xrj.errors import DataError
-from xrj.evaluate.interpolation import as_text as walk_text
-from xrj.evaluate.interpolation import interpolate as interpolate_captions
-from xrj.evaluate.readings import balanced_rows, read_test_split
-from xrj.evaluate.summary import summarise
-from xrj.evaluate.table import as_text, measures
 from xrj.files import atomic_path, write_json
 from xrj.handover import load_export
 from xrj.justify.checklist import count
@@ -129,6 +123,12 @@ def justify_images(cfg: DictConfig) -> None:
 
 def report(cfg: DictConfig) -> None:
     """Measure a chain on its test split and show some of its justifications."""
+    # Lightning and measures take seconds to import, which a single X-ray need not wait for.
+    from xrj.build import build_evaluation_data
+    from xrj.evaluate.readings import balanced_rows, read_test_split
+    from xrj.evaluate.summary import summarise
+    from xrj.evaluate.table import as_text, measures
+
     lexicon = Lexicon.from_config(plain(cfg.lexicon))
     model = _load_chain(cfg)
     data = build_evaluation_data(model.exports["inverse"], plain(cfg.data), "images")
@@ -198,6 +198,9 @@ def interpolate(cfg: DictConfig) -> None:
 
     Where `cfg.out` names a folder, they are written there, too.
     """
+    from xrj.build import build_evaluation_data
+    from xrj.evaluate.interpolation import as_text, interpolate
+
     export = load_export(Path(cfg.chain.arae), "arae")
     data = build_evaluation_data(export, plain(cfg.data), "captions")
     images = data.table.images
@@ -220,8 +223,8 @@ def interpolate(cfg: DictConfig) -> None:
     for number in range(1, cfg.count + 1):
         first, second = rng.choice(len(captions), 2, replace=False)
         ends = captions[first], captions[second]
-        walk = interpolate_captions(encoder, decoder, export.vocabulary, ends, cfg.steps, length)
-        walks.append(f"{walk_text(number, ends, walk)}\n\n")
+        walk = interpolate(encoder, decoder, export.vocabulary, ends, cfg.steps, length)
+        walks.append(f"{as_text(number, ends, walk)}\n\n")
         print(walks[-1], end="")
     if cfg.out:
         path = Path(cfg.out).expanduser() / WALKS_NAME

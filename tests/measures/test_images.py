@@ -1,8 +1,9 @@
 import pytest
 import torch
 from scipy.stats import wasserstein_distance
+from torchmetrics.functional.image import structural_similarity_index_measure
 
-from xrj.measures.images import sliced_wasserstein, wasserstein_1d
+from xrj.measures.images import sliced_wasserstein, structural_similarity, wasserstein_1d
 
 
 def images(n: int, side: int = 64, seed: int = 0) -> torch.Tensor:
@@ -67,3 +68,13 @@ def test_lost_detail_is_seen():
 def test_sets_that_do_not_compare_are_refused(a, b):
     with pytest.raises(ValueError, match="do not compare"):
         sliced_wasserstein(a, b, seed=0)
+
+
+@pytest.mark.parametrize("size", [(11, 11), (32, 40)])
+def test_structural_similarity_is_that_of_torchmetrics(size):
+    torch.manual_seed(0)
+    a = torch.rand(3, 1, *size)
+    b = (a + 0.2 * torch.randn_like(a)).clamp(0, 1)
+    expected = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
+    torch.testing.assert_close(structural_similarity(a, b), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(structural_similarity(a, a), torch.ones(3))

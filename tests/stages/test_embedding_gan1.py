@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from tests.tiny import compose_tiny, compose_train
-from xrj.build import build_data, build_module, build_representation
+from xrj.build import build_data, build_module
 from xrj.config import plain
 from xrj.datamodules.datasets import pad
 from xrj.handover import check_fit, load_export
 from xrj.modules.gan1 import Gan1Module
+from xrj.nets.representation import Representation
 from xrj.nets.text import TextEncoder
 
 STAGE = "embedding_gan1"
@@ -128,7 +129,7 @@ def test_the_exported_encoder_is_the_average_that_validation_measured(chain, tin
     encoder, generator, reader = (
         export.net(name) for name in ("encoder", "generator", "noise_encoder")
     )
-    representation = build_representation(export.info["dims"])
+    representation = Representation.of(export.info["dims"])
     errors = []
     for batch in data.val_dataloader():
         batch = data.on_after_batch_transfer(batch, 0)
@@ -146,7 +147,7 @@ def test_captions_of_a_split_become_xrays(chain):
     tokens = pad([vocabulary.encode(label, ["heart"]) for label in vocabulary.labels])
     code = export.net("encoder")(tokens)
     torch.testing.assert_close(code.norm(dim=1), torch.ones(2))
-    representation = build_representation(export.info["dims"])
+    representation = Representation.of(export.info["dims"])
     r = representation.join(code, torch.zeros(2, representation.noise))
     images = export.net("generator")(r)
     assert images.shape == (2, 1, 16, 16)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xrj.build import build_evaluation_data, build_representation
+from xrj.build import build_evaluation_data
 from xrj.datamodules.datamodule import IUXRayDataModule
 from xrj.datamodules.images import UInt8, to_tensor
 from xrj.errors import ConfigError, DataError
@@ -19,6 +19,7 @@ from xrj.evaluate.readings import BATCH, Readings
 from xrj.files import read_json, sha256_json
 from xrj.handover import StageExport, check_fit, load_export
 from xrj.nets.folding import fold
+from xrj.nets.representation import Representation
 from xrj.nets.text import TextDecoder
 from xrj.nets.zoo import Classifier
 from xrj.programs import program
@@ -156,7 +157,7 @@ def read_chain(
     images, frame = splits.images(inverse, "test", "small")
     net = fold(inverse.net("inverse", selection)).to(device)
     decoder = cast(TextDecoder, arae.net("decoder").to(device))
-    representation, vocabulary = build_representation(inverse.info["dims"]), inverse.vocabulary
+    representation, vocabulary = Representation.of(inverse.info["dims"]), inverse.vocabulary
     allowed = torch.tensor(vocabulary.label_ids, device=device)
     length = arae.info["data"]["captions"]["max_words"] + 2
     certainties: list[torch.Tensor] = []

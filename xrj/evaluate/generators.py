@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xrj.build import build_representation, noise_encoder
+from xrj.build import noise_encoder
 from xrj.datamodules.images import to_tensor
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.evaluate.chains import Chain, Splits
@@ -89,7 +89,7 @@ class Generator:
         net = fold(export.net("generator")).to(device)
         reader = noise_encoder(export)
         reader = reader if reader is None else reader.to(device)
-        return cls(encoder, net, build_representation(export.info["dims"]), reader)
+        return cls(encoder, net, Representation.of(export.info["dims"]), reader)
 
     @torch.no_grad()
     def draw(self, tokens: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from xrj.datamodules.images import UInt8, to_tensor
 from xrj.measures.ctr import Chest, measure_chest
+from xrj.measures.images import structural_similarity
 from xrj.measures.masks import Width
 
 BORDER = 0.03
@@ -122,22 +121,13 @@ class CtrChange:
 
 
 def distances(pictures: UInt8, others: UInt8) -> list[Distance]:
-    """Return the distance between each two of (B, H, W); at least 11 pixels a side."""
-    return [
-        _distance(to_tensor(picture[None]), to_tensor(other[None]))
-        for picture, other in zip(pictures, others, strict=True)
-    ]
-
-
-def _distance(a: Tensor, b: Tensor) -> Distance:
+    """Return the distance between each two of (B, H, W); at least 6 pixels a side."""
+    a, b = to_tensor(pictures), to_tensor(others)
+    difference = (a - b).flatten(1)
     # The similarity's term of luminance is made for grey values from 0.
-    ssim = structural_similarity_index_measure((a + 1) / 2, (b + 1) / 2, data_range=1.0)
-    difference = a - b
-    return Distance(
-        l1=difference.abs().mean().item(),
-        l2=difference.square().mean().item(),
-        ssim=torch.as_tensor(ssim).item(),
-    )
+    similar = structural_similarity((a + 1) / 2, (b + 1) / 2)
+    columns = (difference.abs().mean(dim=1), difference.square().mean(dim=1), similar)
+    return [Distance(*row) for row in torch.stack(columns, dim=1).tolist()]
 
 
 def unexplained_share(originals: UInt8, reconstructions: UInt8) -> NDArray[np.float64]:

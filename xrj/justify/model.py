@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from xrj.build import build_representation
 from xrj.datamodules.images import Frame, UInt8, frame, prepare, to_tensor
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.errors import DataError
@@ -104,7 +103,7 @@ class JustificationModel:
             name=name,
             exports=exports,
             vocabulary=last.vocabulary,
-            representation=build_representation(last.info["dims"]),
+            representation=Representation.of(last.info["dims"]),
             encoder=net("arae", "encoder"),
             decoder=net("arae", "decoder"),
             stage1=fold(net("gan1", "generator")),

@@ -1,7 +1,8 @@
 """The representation r: a text embedding joined to a noise vector (section 3.1)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,6 +28,13 @@ class Representation:
     noise: int
     noise_kind: NoiseKind
     scale: float
+
+    @classmethod
+    def of(cls, dims: Mapping[str, Any]) -> "Representation":
+        """Return that of the sizes that stages share, the configuration's node `dims`."""
+        embedding = int(dims["embedding"])
+        scale = embedding**0.5 if dims["code_scale"] == "sqrt_dim" else 1.0
+        return cls(embedding, int(dims["noise"]), dims["noise_kind"], scale)
 
     @property
     def size(self) -> int:

@@ -167,6 +167,19 @@ def test_validation_is_deterministic_middle_and_first_caption(ready):
     assert datamodule.evaluation_images("val", 32)[0].shape[1:] == (32, 32)
 
 
+def test_of_a_large_split_a_fixed_sample_is_seen(ready):
+    datamodule = ready()
+    everything, frame = datamodule.evaluation_images("train", 16)
+    images, rows = datamodule.evaluation_images("train", 16, most=3)
+    again, _ = datamodule.evaluation_images("train", 16, most=3)
+    assert np.array_equal(images, again)
+    places = [frame["path"].tolist().index(path) for path in rows["path"]]
+    assert places == sorted(set(places))
+    assert len(places) == 3
+    assert np.array_equal(images, everything[places])
+    assert len(datamodule.evaluation_images("train", 16, most=len(frame))[0]) == len(frame)
+
+
 def test_captions_of_training_are_made_anew_from_the_same_report(ready):
     datamodule = ready(content="captions")
     data = datamodule.caption_data("train")

@@ -3,7 +3,13 @@ import torch
 from scipy.stats import wasserstein_distance
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from xrj.measures.images import sliced_wasserstein, structural_similarity, wasserstein_1d
+from xrj.measures.images import (
+    sliced_wasserstein,
+    slices,
+    slices_distance,
+    structural_similarity,
+    wasserstein_1d,
+)
 
 
 def images(n: int, side: int = 64, seed: int = 0) -> torch.Tensor:
@@ -78,3 +84,12 @@ def test_structural_similarity_is_that_of_torchmetrics(size):
     expected = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
     torch.testing.assert_close(structural_similarity(a, b), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(structural_similarity(a, a), torch.ones(3))
+
+
+def test_slices_of_batches_are_those_of_their_set_and_hold_no_pixels():
+    a, b = images(6, side=256), images(5, side=256, seed=1)
+    parts = [slices(part, seed=2) for part in a.split([4, 2])]
+    whole = [torch.cat(scale) for scale in zip(*parts, strict=True)]
+    distance = slices_distance(whole, slices(b, seed=2))
+    assert distance == pytest.approx(sliced_wasserstein(a, b, seed=2), rel=1e-5)
+    assert sum(scale.numel() for scale in whole) < 0.1 * a.numel()

@@ -26,6 +26,7 @@ from xrj.datamodules.transforms import Augmentation
 from xrj.datamodules.vocabulary import Vocabulary
 from xrj.errors import ConfigError, DataError
 from xrj.files import sha256_json
+from xrj.seeding import numpy_rng
 
 Split = Literal["train", "val", "test"]
 
@@ -217,17 +218,23 @@ class IUXRayDataModule(pl.LightningDataModule):
         keep = (frame["split"] == split).to_numpy() & ~np.isin(row, list(cache.broken))
         return cache, _some(frame.assign(row=row, index=row)[keep], split)
 
-    def evaluation_images(self, split: Split, resolution: int) -> tuple[UInt8, pd.DataFrame]:
+    def evaluation_images(
+        self, split: Split, resolution: int, most: int | None = None
+    ) -> tuple[UInt8, pd.DataFrame]:
         """Return a split as it is seen outside training; needs no Trainer.
 
         Args:
             split: `train`, `val` or `test`.
             resolution: Pixels a side.
+            most: Of a larger split, take so many X-rays, always the same.
 
         Returns:
             Images (N, resolution, resolution), 0 to 255, and their rows of `table.images`.
         """
         cache, frame = self._images(split, resolution)
+        if most is not None and len(frame) > most:
+            chosen = numpy_rng(self.seed, "sample", split).choice(len(frame), most, replace=False)
+            frame = frame.iloc[np.sort(chosen)]
         return cache.centre(frame["row"].to_numpy()), frame.drop(columns=["row", "index"])
 
     def caption_data(self, split: Split) -> CaptionDataset:

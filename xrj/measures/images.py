@@ -1,5 +1,7 @@
 """Distances between images, and between sets of them, that need no trained network."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -86,18 +88,37 @@ def sliced_wasserstein(a: Tensor, b: Tensor, *, projections: int = 128, seed: in
         raise ValueError(
             f"image sets of shapes {tuple(a.shape)} and {tuple(b.shape)} do not compare"
         )
+    return slices_distance(*(slices(x, projections=projections, seed=seed) for x in (a, b)))
+
+
+def slices(images: Tensor, *, projections: int = 128, seed: int) -> list[Tensor]:
+    """Return all that `sliced_wasserstein` needs of images, which may be many batches of a set.
+
+    Args:
+        images: (N, 1, H, W) in [-1, 1].
+        projections: As of `sliced_wasserstein`.
+        seed: As of `sliced_wasserstein`.
+
+    Returns:
+        For each scale (N, places, projections).
+    """
     generator = torch_generator(seed, "sliced_wasserstein")
-    a, b = a.float(), b.float()
-    total = 0.0
-    while max(a.shape[2:]) > BASE and min(a.shape[2:]) >= 2 * PATCH:
-        (a, detail_a), (b, detail_b) = _split_scale(a), _split_scale(b)
+    images = images.float()
+    found = []
+    while max(images.shape[2:]) > BASE and min(images.shape[2:]) >= 2 * PATCH:
+        images, detail = _split_scale(images)
         ys, xs = (
             torch.randint(side - PATCH + 1, (PLACES,), generator=generator).tolist()
-            for side in detail_a.shape[2:]
+            for side in detail.shape[2:]
         )
-        patches_a, patches_b = _patches(detail_a, ys, xs), _patches(detail_b, ys, xs)
-        total += _sliced(patches_a, patches_b, projections, generator)
-    return total + _sliced(a.flatten(1), b.flatten(1), projections, generator)
+        found.append(_project(_patches(detail, ys, xs), projections, generator))
+    return [*found, _project(images.flatten(1)[:, None], projections, generator)]
+
+
+def slices_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """Return the sliced Wasserstein-1 distance between two sets, from their `slices`."""
+    scales = zip(a, b, strict=True)
+    return sum(float(wasserstein_1d(x.flatten(0, 1), y.flatten(0, 1)).mean()) for x, y in scales)
 
 
 def _split_scale(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,12 +129,12 @@ def _split_scale(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _patches(images: Tensor, ys: list[int], xs: list[int]) -> Tensor:
-    """Return (N * places, C * PATCH^2) patches, from the same places of every image."""
+    """Return patches (N, places, C * PATCH^2), from the same places of every image."""
     places = zip(ys, xs, strict=True)
-    return torch.cat([images[:, :, y : y + PATCH, x : x + PATCH].flatten(1) for y, x in places])
+    cut = [images[:, :, y : y + PATCH, x : x + PATCH].flatten(1) for y, x in places]
+    return torch.stack(cut, dim=1)
 
 
-def _sliced(a: Tensor, b: Tensor, projections: int, generator: torch.Generator) -> float:
-    directions = torch.randn(a.shape[1], projections, generator=generator)
-    directions = F.normalize(directions, dim=0).to(a.device)
-    return float(wasserstein_1d(a @ directions, b @ directions).mean())
+def _project(vectors: Tensor, projections: int, generator: torch.Generator) -> Tensor:
+    directions = torch.randn(vectors.shape[-1], projections, generator=generator)
+    return vectors @ F.normalize(directions, dim=0).to(vectors.device)

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from xrj import losses
 from xrj.datamodules.vocabulary import Vocabulary
-from xrj.measures.images import sliced_wasserstein
+from xrj.measures.images import slices, slices_distance
 from xrj.modules.base import (
     Batch,
     Selection,
@@ -103,8 +103,8 @@ class AdversarialModule(StageModule):
         self.condition_on_noise, self.seed = condition_on_noise, seed
         self.posterior: tuple[Tensor, Tensor] | None = None
         self.averaged = averaged(generator, average)
-        self._real: list[Tensor] = []
-        self._fake: list[Tensor] = []
+        self._real: list[list[Tensor]] = []
+        self._fake: list[list[Tensor]] = []
         self._label: list[Tensor] = []
 
     def synthesise(self, generator: nn.Module, r: Tensor, batch: Batch) -> Tensor:
@@ -249,24 +249,29 @@ class AdversarialModule(StageModule):
         return self.synthesise(self.averaged.module.eval(), r, batch)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Collect real and generated images, and give the real ones back."""
+        """Collect slices of real and generated images, and give the real ones back."""
         if self.noise_encoder is not None:
             mean, _ = self.noise_encoder(batch.get("small", batch["image"]))
             r = self.representation.join(self.embed(batch["tokens"]), mean)
             back = self.synthesise(self.averaged.module.eval(), r, batch)
             self.log("val/anchor", losses.mean_square(back, batch["image"]), prog_bar=True)
-        self._real.append(batch["image"].float().cpu())
-        self._fake.append(self.imagine(batch, batch_index).float().cpu())
+        fake = self.imagine(batch, batch_index)
+        for kept, images in ((self._real, batch["image"]), (self._fake, fake)):
+            kept.append([scale.cpu() for scale in slices(images, seed=self.seed)])
         self._label.append(batch["label"].cpu())
 
     def on_validation_epoch_end(self) -> None:
         """Log the distance between real and generated images, over all and label by label."""
-        real, fake, label = (torch.cat(x) for x in (self._real, self._fake, self._label))
+        real, fake = (
+            [torch.cat(scale) for scale in zip(*kept, strict=True)]
+            for kept in (self._real, self._fake)
+        )
+        label = torch.cat(self._label)
         distances = []
         for index, name in enumerate(self.vocabulary.labels):
             of_label = label == index
             if of_label.any():
-                distance = sliced_wasserstein(real[of_label], fake[of_label], seed=self.seed)
+                distance = slices_distance(*([x[of_label] for x in y] for y in (real, fake)))
                 distances.append(distance)
                 self.log(f"val/distance_{name}", distance)
         self.log("val/distance", sum(distances) / len(distances), prog_bar=True)

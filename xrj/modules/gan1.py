@@ -15,6 +15,9 @@ from xrj.modules.base import Batch, unique_parameters
 PART = 256
 """X-rays that noise is read off at once."""
 
+MOST = 4096
+"""Training X-rays that noise is read off for its moments: a hundred dimensions need no more."""
+
 
 class Gan1Module(AdversarialModule):
     """Learn G1 and D1 at the small resolution, and the noise encoder with `anchor`.
@@ -88,7 +91,7 @@ class Gan1Module(AdversarialModule):
         if self.noise_encoder is None:
             return
         data = cast(IUXRayDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]  # Lightning sets it
-        pictures, _ = data.evaluation_images("train", data.small)
+        pictures, _ = data.evaluation_images("train", data.small, MOST)
         read = [
             self.noise_encoder(to_tensor(pictures[first : first + PART]).to(self.device))
             for first in range(0, len(pictures), PART)

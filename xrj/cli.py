@@ -32,7 +32,7 @@ def train() -> None:
         if len(sys.argv) == 1:
             from xrj.estimate import convolution, estimate
 
-            print(estimate(cfg, convolution()), flush=True)
+            print(estimate(cfg, convolution(cfg.trainer)), flush=True)
         train(cfg)
 
     run_command(task, "train", TrainConfig, stopped="the same command continues")

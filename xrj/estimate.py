@@ -7,32 +7,41 @@ import torch
 from omegaconf import DictConfig
 from torch.nn import functional as F
 
+from xrj.compute import Device, choose_precision
 from xrj.programs import program
 
 COST: Mapping[str, float] = {
     "arae": 0.025,
-    "gan1": 1.3,
-    "gan2": 12.0,
-    "inverse": 1.0,
-    "classifier": 0.97,
+    "gan1": 0.64,
+    "gan2": 8.0,
+    "inverse": 0.55,
+    "classifier": 0.63,
 }
 """What an X-ray costs in a training step at the default sizes, in `convolution`s.
 
-Measured in CPU time on one thread, a few steps each; another machine, a GPU above all, may differ.
+Measured on two threads, a few steps each; another machine, a GPU above all, may differ.
 """
 QUICK = "-m stage=arae,gan1,gan2,inverse,classifier experiment=demo"
 XRAYS = 1000
 
 
-def convolution() -> float:
-    """Return the seconds of one convolution of 96 channels and its gradient, the best of three."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def convolution(trainer: DictConfig) -> float:
+    """Return the seconds of one convolution of 96 channels and its gradient, the best of three.
+
+    Args:
+        trainer: The configuration's node, which decides in which precision.
+    """
+    found = Device.of(trainer.accelerator)
+    half = choose_precision(trainer.precision, found) != "32-true"
+    device = found.kind
     images = torch.randn(8, 96, 64, 64, device=device, requires_grad=True)
     weights = torch.randn(96, 96, 3, 3, device=device, requires_grad=True)
     took = []
     for _ in range(3):
         start = time.perf_counter()
-        F.conv2d(images, weights, padding=1).square().mean().backward()
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            made = F.conv2d(images, weights, padding=1)
+        made.float().square().mean().backward()
         float(weights.grad.sum()) if weights.grad is not None else None  # waits for the device
         took.append(time.perf_counter() - start)
     return min(took)

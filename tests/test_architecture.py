@@ -27,6 +27,8 @@ ORDER = (
     "measures",
     "modules",
     "handover",
+    "packed",
+    "card",
     "launch",
     "compute",
     "infer_config",

@@ -28,6 +28,7 @@ from tests.datamodules.radiographs import PATIENT, as_bytes, radiograph
 from tests.justify.toy import Toy, picture
 from tests.test_infer import QUICK, write_xray
 from xrj.config import register
+from xrj.library import SELECTION
 from xrj.programs import CONF
 from xrj.tasks import justify_settings
 
@@ -87,7 +88,9 @@ def test_settings_without_arguments_are_those_of_the_configuration():
         for name, parameter in inspect.signature(xrj.load).parameters.items()
         if parameter.default is not parameter.empty
     }
-    assert defaults == {key: cfg[key] for key in ("selection", "beams", "device")}
+    assert defaults.pop("selection") is None  # an exported model holds one, and a run has SELECTION
+    assert cfg.selection == SELECTION
+    assert defaults == {key: cfg[key] for key in ("beams", "device")}
     assert inspect.signature(xrj.Model.justify).parameters["seed"].default == cfg.seed
 
 
@@ -131,9 +134,9 @@ def test_its_card_says_what_the_exports_record(model, chain_runs):
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("tniy", "tniy: neither a run's folder nor the name of a run in {}; did you mean tiny? "),
-        ("runs", "runs: neither a run's folder nor the name of a run in {}; "),
-        ("/dev", "/dev: neither a run's folder nor the name of a run in {}; "),
+        ("tniy", "tniy: neither a model's folder nor the name of a run in {}; did you mean tiny? "),
+        ("runs", "runs: neither a model's folder nor the name of a run in {}; "),
+        ("/dev", "/dev: neither a model's folder nor the name of a run in {}; "),
         ("half", "runs/half/gan1: stage 'gan1' has not finished there; run python train.py"),
     ],
 )
@@ -147,7 +150,7 @@ def test_a_model_that_is_not_there(chain_runs, tmp_path, monkeypatch, where, sai
         xrj.load(where)
     assert str(caught.value).startswith(said.format(tmp_path / "runs"))
     assert "\n" not in str(caught.value)
-    assert where == "half" or str(caught.value).endswith("there are: tiny")
+    assert where == "half" or str(caught.value).endswith("there are: tiny, and starter comes with xrj")
 
 
 def test_weights_that_are_cut_short(chain_runs, tmp_path):

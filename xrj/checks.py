@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from glob import iglob
 from pathlib import Path, PurePath
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from xrj.config import STAGES, TrainConfig, plain
 from xrj.errors import ConfigError, DataError
-from xrj.finished import is_finished, require_finished
+from xrj.finished import STARTER, find_packed, is_finished, require_finished
 from xrj.infer_config import InferConfig
 from xrj.launch import count_devices
 from xrj.nets.architectures import ARCHITECTURES, VGG16, WIDTH, Architecture
@@ -223,6 +223,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "interpolate": ("arae",),
     "serve": ("arae", "gan1", "gan2", "inverse"),
     "study": (),
+    "export": ("arae", "gan1", "gan2", "inverse"),
 }
 """Each of `infer.py`'s tasks and the stages that it needs, whatever else is asked."""
 
@@ -242,8 +243,38 @@ def check_inputs(cfg: DictConfig) -> None:
             )
         if not os.path.exists(cfg.image) and not any(iglob(cfg.image, recursive=True)):  # noqa: PTH110,PTH207
             raise DataError(f"{cfg.image}: no such file, folder or match; choose another image=")
-    for stage in TASKS[cfg.task]:
-        require_finished(Path(cfg.chain[stage]), stage)
+    if (folder := exported(cfg)) is None:
+        for stage in TASKS[cfg.task]:
+            require_finished(Path(cfg.chain[stage]), stage)
+    elif cfg.task not in ("justify", "serve"):
+        raise ConfigError(
+            f"name={cfg.name}: {folder} is an exported model, which has no data and no stages; "
+            f"task={cfg.task} needs a run's name"
+        )
+
+
+def exported(cfg: DictConfig) -> Path | None:
+    """Return the folder of the exported model that `name` means; None where it means a run."""
+    if any(Path(folder).is_dir() for folder in plain(cfg.chain).values()):
+        return None
+    return find_packed(str(cfg.name), Path(cfg.runs))
+
+
+def choose_model(cfg: DictConfig, typed: Sequence[str]) -> str | None:
+    """Let `name` be the model that comes with the package where nothing else is meant.
+
+    Args:
+        cfg: The configuration, whose `name` is set.
+        typed: The command line's arguments.
+
+    Returns:
+        A line that says so; None where `name` stays.
+    """
+    named = any(one.split("=")[0].lstrip("+").startswith(("name", "chain.")) for one in typed)
+    if named or cfg.task not in ("justify", "serve") or (Path(cfg.runs) / cfg.name).is_dir():
+        return None
+    cfg.name = STARTER
+    return f"no name= given: by {STARTER}, the model that comes with xrj, for a first look"
 
 
 def check_inference(cfg: DictConfig) -> None:
@@ -253,7 +284,8 @@ def check_inference(cfg: DictConfig) -> None:
         ConfigError: A key is unknown, a number is out of range, or the name leads out of the runs.
     """
     _check_keys(plain(cfg), InferConfig)
-    _check_name(cfg.name)
+    if exported(cfg) is None:
+        _check_name(cfg.name)
     if cfg.task not in TASKS:
         near = nearest(cfg.task, TASKS)
         raise ConfigError(f"task={cfg.task}: unknown; choose one of {', '.join(TASKS)}; {near}")
@@ -287,6 +319,8 @@ def check_inference(cfg: DictConfig) -> None:
         raise ConfigError(f"evaluate.critic.rate={rate}: must lie between 0 and 1")
     if cfg.evaluate.xrays is not None and cfg.evaluate.xrays < 2:
         raise ConfigError(f"evaluate.xrays={cfg.evaluate.xrays}: must be at least 2, or null")
+    if cfg.task == "export":
+        _check_export(cfg)
     if cfg.task == "serve" and cfg.out:
         raise ConfigError(
             f"out={cfg.out}: task=serve keeps what is uploaded in memory alone; leave out= away, "
@@ -306,6 +340,24 @@ def check_inference(cfg: DictConfig) -> None:
     for label, direction in cfg.ctr_direction.items():
         if direction not in (-1, 1):
             raise ConfigError(f"ctr_direction.{label}={direction}: must be 1 or -1")
+
+
+def _check_export(cfg: DictConfig) -> None:
+    if cfg.out is None:
+        raise ConfigError("out: says where the model is written; give out=DIR")
+    for key, example in (
+        ("licence", "Apache-2.0"),
+        ("learned_from", "'X-rays of the Example Hospital'"),
+    ):
+        if not cfg.card[key]:
+            raise ConfigError(
+                f"card.{key}: a model is handed on with a card that says it; "
+                f"give card.{key}={example}"
+            )
+    if cfg.card.measures is not None and not Path(cfg.card.measures).is_file():
+        raise ConfigError(
+            f"card.measures={cfg.card.measures}: there is no such file; give another path"
+        )
 
 
 FREE = (

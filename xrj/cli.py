@@ -44,12 +44,14 @@ def infer() -> None:
     # Single X-rays are many short steps: threads that spin while they wait for each other, as
     # OpenMP's do, take many times as long as soon as something else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from xrj.checks import check_inference, check_inputs
+    from xrj.checks import check_inference, check_inputs, choose_model
     from xrj.command import run_command
     from xrj.infer_config import InferConfig
     from xrj.launch import alone
 
     def task(cfg: "DictConfig") -> None:
+        if (told := choose_model(cfg, sys.argv[1:])) is not None:
+            print(told, file=sys.stderr)
         check_inference(cfg)
         check_inputs(cfg)
         alone()  # Lightning reads the launcher's variables as it is imported
@@ -60,6 +62,12 @@ def infer() -> None:
 
     goes_on = "continues" if "task=evaluate" in sys.argv else "begins anew"
     run_command(task, "infer", InferConfig, stopped=f"the same command {goes_on}")
+
+
+def export() -> None:
+    """Write a chain as one folder to hand on: `infer` with `task=export`."""
+    sys.argv.insert(1, "task=export")
+    infer()
 
 
 def _stop_quietly() -> None:

@@ -51,6 +51,7 @@ DISK = frozenset(
 EXTRAS: Mapping[str, str] = {
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "web"),
     "gdcm": "dicom",
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export"),
     **dict.fromkeys(("hydra_plugins", "submitit"), "slurm"),
 }
 """The extra that installs a module; all others come with xrj itself."""

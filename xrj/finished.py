@@ -7,6 +7,13 @@ from xrj.errors import HandoverError
 from xrj.programs import program
 from xrj.settings import nearest
 
+CONFIG = "config.json"
+"""What makes a folder an exported model, see `packed`."""
+STARTER = "starter"
+"""The model that comes with the package."""
+MODELS = Path(__file__).parent / "resources"
+"""Where it lies."""
+
 
 def is_finished(run: Path) -> bool:
     """Return whether a run folder holds an export."""
@@ -39,3 +46,24 @@ def training(run: Path, stage: str) -> str:
     runs, name = run.parent.parent, run.parent.name
     place = [] if runs == Path("runs") else [f"runs={runs}"]
     return f"{program('train')} {shlex.join([f'stage={stage}', f'name={name}', *place])}"
+
+
+def is_packed(folder: Path) -> bool:
+    """Return whether a folder looks like an exported model."""
+    return (folder / CONFIG).is_file()
+
+
+def shipped(name: str) -> Path | None:
+    """Return the folder of a model that comes with the package; None where there is none."""
+    return MODELS / name if name == STARTER and is_packed(MODELS / name) else None
+
+
+def find_packed(name: str, runs: Path) -> Path | None:
+    """Return the folder of an exported model, by its path or its name; None where there is none.
+
+    A run of that name goes before the model that comes with the package.
+    """
+    for folder in (Path(name).expanduser(), runs / name):
+        if is_packed(folder):
+            return folder
+    return None if (runs / name).is_dir() else shipped(name)

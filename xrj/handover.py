@@ -70,10 +70,14 @@ class StageExport:
     Attributes:
         folder: Where it lies.
         info: The content of `stage.json`.
+        prefix: What precedes the names of its tensors, in a file that holds other stages', too.
+        remedy: What a user does about broken files.
     """
 
     folder: Path
     info: Mapping[str, Any]
+    prefix: str = ""
+    remedy: str = ""
 
     @property
     def hash(self) -> str:
@@ -105,13 +109,11 @@ class StageExport:
         entry = selections[selection]
         path = self.folder / entry["file"]
         if not path.is_file() or sha256_file(path) != entry["sha256"]:
-            raise HandoverError(
-                f"{path}: missing or changed since it was written; {_again(self.folder)}"
-            )
+            raise HandoverError(f"{path}: missing or changed since it was written; {self.remedy}")
         try:
             net = build_net(self.info["nets"][name])
             with safe_open(path, framework="pt") as weights:
-                prefix = f"{name}."
+                prefix = f"{self.prefix}{name}."
                 state = {
                     key.removeprefix(prefix): weights.get_tensor(key)
                     for key in weights.keys()  # noqa: SIM118  # not a mapping
@@ -121,7 +123,7 @@ class StageExport:
         except UNFIT as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise HandoverError(
-                f"{path}: does not fit '{name}' ({reason}); {_again(self.folder)}"
+                f"{path}: does not fit '{name}' ({reason}); {self.remedy}"
             ) from error
         return net.requires_grad_(False).eval()
 
@@ -202,30 +204,46 @@ def load_export(folder: Path, stage: str) -> StageExport:
     folder = folder / "export"
     path = folder / "stage.json"
     require_finished(folder.parent, stage)
+    remedy = _again(folder)
     try:
         info = read_json(path)
     except DataError as error:
-        raise HandoverError(f"{error}; {_again(folder)}") from error
+        raise HandoverError(f"{error}; {remedy}") from error
     if not isinstance(info, dict) or info.get("schema") != SCHEMA or info.get("stage") != stage:
         raise HandoverError(
             f"{path}: not an export of stage '{stage}' in schema {SCHEMA}; "
             f"name another run folder, or run {program('train')} stage={stage} under another name"
         )
+    check_info(info, path, remedy)
+    return StageExport(folder, info, remedy=remedy)
+
+
+def check_info(info: Mapping[str, Any], path: Path, remedy: str) -> None:
+    """Check that what a file says of a stage is whole, and of nets that this version knows.
+
+    Args:
+        info: It.
+        path: The file.
+        remedy: What a user does about it.
+
+    Raises:
+        HandoverError: It is not.
+    """
     if sha256_json({key: value for key, value in info.items() if key != "hash"}) != info.get(
         "hash"
     ):
-        raise HandoverError(f"{path}: changed since it was written; {_again(folder)}")
+        raise HandoverError(f"{path}: changed since it was written; {remedy}")
     for key in ("nets", "selections", "dims", "vocabulary", "parents", "data"):
         entries = info.get(key)
         parts = key in ("nets", "selections")  # at least one, each with entries of its own
         if not isinstance(entries, dict) or (
             parts and not (entries and all(isinstance(one, dict) for one in entries.values()))
         ):
-            raise HandoverError(f"{path}: its '{key}' cannot be read; {_again(folder)}")
+            raise HandoverError(f"{path}: its '{key}' cannot be read; {remedy}")
     if info.get("image_range") != list(IMAGE_RANGE):
         raise HandoverError(
             f"{path}: its images lie in {info.get('image_range')}, not {list(IMAGE_RANGE)}; "
-            f"{_again(folder)}"
+            f"{remedy}"
         )
     try:
         Vocabulary.from_dict(info["vocabulary"])
@@ -233,11 +251,10 @@ def load_export(folder: Path, stage: str) -> StageExport:
         raise HandoverError(f"{path}: {error}") from error
     for entry in info["selections"].values():
         if not all(isinstance(entry.get(key), str) for key in ("file", "sha256")):
-            raise HandoverError(f"{path}: a selection names no file; {_again(folder)}")
+            raise HandoverError(f"{path}: a selection names no file; {remedy}")
     unknown = [n for spec in info["nets"].values() if str(n := spec.get("net")) not in NETS]
     if unknown:
-        raise HandoverError(f"{path}: names the unknown net '{unknown[0]}'; {_again(folder)}")
-    return StageExport(folder, info)
+        raise HandoverError(f"{path}: names the unknown net '{unknown[0]}'; {remedy}")
 
 
 def check_fit(

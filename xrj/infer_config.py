@@ -138,6 +138,18 @@ class EvaluateConfig:
 
 
 @dataclass
+class CardConfig:
+    """What the card of an exported model says; see `card.write_card`."""
+
+    licence: str | None = None
+    learned_from: str | None = None
+    source: str | None = None
+    words: str | None = None
+    failures: list[str] = MISSING
+    measures: Any = a_path(None)
+
+
+@dataclass
 class ChainConfig:
     """Run folders that stages are taken from."""
 
@@ -179,3 +191,4 @@ class InferConfig:
     serve: ServeConfig = MISSING
     study: StudyConfig = MISSING
     evaluate: EvaluateConfig = MISSING
+    card: CardConfig = MISSING

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import track
 
 from xrj import __version__
-from xrj.checks import check_inference
+from xrj.card import write_card
+from xrj.checks import check_inference, exported
 from xrj.config import plain
 from xrj.datamodules.images import read_image
 from xrj.errors import DataError
-from xrj.files import atomic_path, write_json
+from xrj.files import atomic_path, read_json, write_json
 from xrj.handover import load_export
 from xrj.justify.checklist import count
 from xrj.justify.evidence import EvidenceSettings
@@ -50,9 +51,10 @@ from xrj.justify.page import Sheet, index_page
 from xrj.justify.refinement import RefinementSettings
 from xrj.justify.wording import percent, readable
 from xrj.justify.xray import XRay, read
-from xrj.library import usable, with_calibration
+from xrj.library import SELECTION, load_packed, usable, with_calibration
 from xrj.measures.agreement import Lexicon
 from xrj.nets.text import TextDecoder, TextEncoder
+from xrj.packed import CARD, write_packed
 from xrj.seeding import numpy_rng
 
 WALKS_NAME = "interpolation.txt"
@@ -157,11 +159,12 @@ def report(cfg: DictConfig) -> None:
         )
         for justification, folder, label in zip(shown, folders, truths[: cfg.count], strict=True)
     ]
-    command = _command()
+    command, table = _command(), measures(summary)
     write_json(
         out / SUMMARY_NAME,
         {
             "measures": summary.to_dict(),
+            "table": [asdict(row) for row in table],
             "data": {"source": data.source, "split": "test", "split_hash": data.split_hash},
             "model": sheets[0].record["model"] | {"selection": cfg.selection, "beams": cfg.beams},
             "mapping": plain(cfg.mapping),
@@ -171,7 +174,6 @@ def report(cfg: DictConfig) -> None:
             "version": __version__,
         },
     )
-    table = measures(summary)
     setting = (
         f"All {len(readings.targets)} X-rays of the test split ({data.source}), whose patients no "
         f"stage has seen; the mapping on {len(justifications)} of them, labels balanced, seed "
@@ -254,6 +256,35 @@ def serve(cfg: DictConfig) -> None:
     listen(secure(app, hosts=[host, *hosts]), host=host, port=port)
 
 
+def export(cfg: DictConfig) -> None:
+    """Write a chain as one folder to hand on; see `packed`."""
+    model = _load_chain(cfg)
+    calibration, measures = with_calibration(model, _report_folder(cfg)).calibration, []
+    if calibration is not None:  # the report is of this very chain
+        table = read_json(_report_folder(cfg) / SUMMARY_NAME).get("table", [])
+        measures = [(row["name"], row["value"], row["n"]) for row in table]
+    about = plain(cfg.card)
+    further = about.pop("measures")
+    name = Path(cfg.name).name
+    card = {**model.card, "learned_from": about["learned_from"]}
+    write_packed(
+        Path(cfg.out).expanduser(),
+        model.exports,
+        cfg.selection,
+        about={
+            "name": name,
+            "trained_on": model.training,
+            "learned_from": about["learned_from"],
+            "calibration": calibration and asdict(calibration),
+            "about": about,
+        },
+        card=write_card(name, card, about, measures, further and read_json(Path(further))),
+        licence=f"The weights in this folder: {about['licence']}\n"
+        f"https://spdx.org/licenses/{about['licence']}.html\n",
+    )
+    print(Path(cfg.out) / CARD)
+
+
 TASKS: Mapping[str, Callable[[DictConfig], None]] = {
     "justify": justify_images,
     "report": report,
@@ -261,6 +292,7 @@ TASKS: Mapping[str, Callable[[DictConfig], None]] = {
     "interpolate": interpolate,
     "serve": serve,
     "study": study,
+    "export": export,
 }
 """Tasks by the name that `task=` takes."""
 
@@ -303,6 +335,11 @@ def _report_folder(cfg: DictConfig) -> Path:
 
 
 def _load(cfg: DictConfig) -> Model:
+    if (folder := exported(cfg)) is not None:
+        selection = None if cfg.selection == SELECTION else cfg.selection
+        model = load_packed(folder, selection, cfg.beams, usable(cfg.device))
+        check_towards(model.inner, cfg.towards)
+        return model
     return with_calibration(_load_chain(cfg), _report_folder(cfg))
 
 

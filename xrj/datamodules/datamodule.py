@@ -49,7 +49,7 @@ class IUXRayDataModule(pl.LightningDataModule):
     Args:
         source: `iu_xray` (Open-i, Kaggle or R2Gen layout), `phantom` or `manifest`.
         root: Folder of the data; for the phantom where it is written (None: inside `cache_dir`);
-            not used by a manifest.
+            of a manifest where its images' paths begin (None: the manifest's folder).
         csv: The manifest.
         phantom: Arguments of `phantom.write_phantom`: reports, seed, size,
             cardiomegaly, other, effusion.
@@ -135,6 +135,7 @@ class IUXRayDataModule(pl.LightningDataModule):
         self._table: Table | None = None
         self._caches: dict[int, ImageCache] = {}
         self.path = self._path(root, csv)
+        self.folder = Path(root) if self.source == "manifest" and root is not None else None
 
     def _path(self, root: str | None, csv: str | None) -> Path:
         """Return the folder, or the manifest, that is read."""
@@ -179,7 +180,9 @@ class IUXRayDataModule(pl.LightningDataModule):
 
     def _collection(self) -> Collection:
         if self.source == "manifest":
-            return manifest.read(self.path, self.label_names, max_broken=self.max_broken)
+            return manifest.read(
+                self.path, self.label_names, max_broken=self.max_broken, folder=self.folder
+            )
         return read_iu_xray(self.path, self.rules, max_broken=self.max_broken)
 
     def _cache(self, resolution: int) -> ImageCache:

@@ -18,10 +18,12 @@ COLUMNS = ("image", "patient_id", "label", "findings")
 OPTIONAL = ("view", "split", "report_uid")
 
 
-def read(path: Path, labels: Sequence[str], *, max_broken: float) -> Collection:
+def read(
+    path: Path, labels: Sequence[str], *, max_broken: float, folder: Path | None = None
+) -> Collection:
     """Read a manifest.
 
-    Columns: `image` (path relative to the CSV's folder, and the image's id), `patient_id`,
+    Columns: `image` (path relative to `folder`, and the image's id), `patient_id`,
     `label`, `findings`; optional `view` (PA, AP, frontal, L, lateral: without this column all are
     frontal), `split` (train, val, test) and `report_uid` (images of one report share it).
     A row whose label is not in `labels`, in whatever case, is text for the autoencoder only.
@@ -30,6 +32,7 @@ def read(path: Path, labels: Sequence[str], *, max_broken: float) -> Collection:
         path: The CSV file.
         labels: Label names.
         max_broken: Share of missing image files that is passed over.
+        folder: Where the images' paths begin; that of the CSV by default.
 
     Raises:
         DataError: See `read_csv`; an image stands twice or lies outside the folder, a patient is
@@ -46,7 +49,8 @@ def read(path: Path, labels: Sequence[str], *, max_broken: float) -> Collection:
     counts.steps.append(
         ("rows read", len({row["report_uid"] or row["image"] for row in rows}), len(rows))
     )
-    files = ImageFiles(path.parent, path)
+    folder = folder or path.parent
+    files = ImageFiles(folder, path)
     found: dict[Path, Row] = {}
     images, texts, absent = [], [], set()
     for row in rows:
@@ -70,7 +74,7 @@ def read(path: Path, labels: Sequence[str], *, max_broken: float) -> Collection:
         images.append(
             ImageRecord(
                 row["image"],
-                file or path.parent / row["image"],
+                file or folder / row["image"],
                 row["patient_id"],
                 uid,
                 view.kind,

@@ -20,7 +20,7 @@ from xrj.nets.folding import fold
 from xrj.nets.image import GeneratorStage1, GeneratorStage2
 from xrj.nets.inverse import InverseMapping
 from xrj.nets.representation import Representation
-from xrj.nets.text import TextDecoder, TextEncoder
+from xrj.nets.text import TextDecoder
 from xrj.nets.zoo import Classifier
 
 STAGES = ("arae", "gan1", "gan2", "inverse")
@@ -37,13 +37,13 @@ class JustificationModel:
         exports: Of each stage.
         vocabulary: Shared by all stages.
         representation: How r is put together.
-        encoder: E.
         decoder: D.
         stage1: G1.
         stage2: G2.
         inverse: I.
         familiarity: What tells X-rays unlike those of the training; None in chains from before it.
         training: Number of X-rays in the training split; None where nothing counts them.
+        learned_from: What these were, in words; None where only `data` says so.
         classifier: The independent one; None where none was trained.
         selection: Which epoch of the inverse mapping.
         beams: Of the search for captions, as in `beam_search`.
@@ -54,13 +54,13 @@ class JustificationModel:
     exports: Mapping[str, StageExport]
     vocabulary: Vocabulary
     representation: Representation
-    encoder: TextEncoder
     decoder: TextDecoder
     stage1: GeneratorStage1
     stage2: GeneratorStage2
     inverse: InverseMapping
     familiarity: Familiarity | None
     training: int | None
+    learned_from: str | None
     classifier: Classifier | None
     selection: str
     beams: int
@@ -85,6 +85,35 @@ class JustificationModel:
         exports = {stage: load_export(folders[stage], stage) for stage in STAGES}
         if "classifier" in folders and (folders["classifier"] / "export" / "stage.json").is_file():
             exports["classifier"] = load_export(folders["classifier"], "classifier")
+        training = _count_training(exports["gan2"].folder.parent)
+        return cls.of(exports, name, selection, beams, device, training=training)
+
+    @classmethod
+    def of(
+        cls,
+        exports: Mapping[str, StageExport],
+        name: str,
+        selection: str,
+        beams: int,
+        device: str,
+        *,
+        training: int | None = None,
+        learned_from: str | None = None,
+    ) -> "JustificationModel":
+        """Build a chain from its exports and check that they belong together.
+
+        Args:
+            exports: Of each stage; "classifier" may be missing.
+            name: Of the run.
+            selection: As of `load`; so are the next two.
+            beams: See the attributes.
+            device: A torch device.
+            training: See the attributes.
+            learned_from: See the attributes.
+
+        Raises:
+            HandoverError: A stage does not fit the others.
+        """
         last = exports["gan2"]
         lineage = {stage: export.hash for stage, export in exports.items()}
         for export in exports.values():
@@ -104,7 +133,6 @@ class JustificationModel:
             exports=exports,
             vocabulary=last.vocabulary,
             representation=Representation.of(last.info["dims"]),
-            encoder=net("arae", "encoder"),
             decoder=net("arae", "decoder"),
             stage1=fold(net("gan1", "generator")),
             stage2=fold(net("gan2", "generator")),
@@ -112,7 +140,8 @@ class JustificationModel:
             familiarity=net("inverse", "familiarity", selection)
             if "familiarity" in exports["inverse"].info["nets"]
             else None,
-            training=_count_training(last.folder.parent),
+            training=training,
+            learned_from=learned_from,
             classifier=net("classifier", "classifier") if "classifier" in exports else None,
             selection=selection,
             beams=beams,
@@ -123,7 +152,8 @@ class JustificationModel:
     def identity(self) -> Mapping[str, Any]:
         """What files say of it: its name, and the hashes of its stages and of the split.
 
-        And source and number of the X-rays that it learned from, and whether it tells others apart.
+        And source and number of the X-rays that it learned from, in words where they are known, and
+        whether it tells others apart.
         """
         return {
             "name": self.name,
@@ -131,6 +161,7 @@ class JustificationModel:
             "split": self.exports["arae"].info["split"],
             "data": self.exports["arae"].info["data"]["source"],
             "trained_on": self.training,
+            **({"learned_from": self.learned_from} if self.learned_from else {}),
             "tells_unlike": self.familiarity is not None,
         }
 

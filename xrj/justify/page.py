@@ -76,7 +76,8 @@ class Sheet:
     def trained_on(self) -> str | None:
         """What the model learned from, in words; None where it does not say."""
         model = self.record["model"]
-        source, number = TRAINED_ON.get(model.get("data", "")), model.get("trained_on")
+        source = model.get("learned_from") or TRAINED_ON.get(model.get("data", ""))
+        number = model.get("trained_on")
         return source and (f"{number:,} {source}" if number else source)
 
     @property

@@ -37,6 +37,7 @@ ORDER = (
     "build",
     "estimate",
     "justify",
+    "portable",
     "library",
     "evaluate",
     "web",

@@ -150,7 +150,9 @@ def test_a_model_that_is_not_there(chain_runs, tmp_path, monkeypatch, where, sai
         xrj.load(where)
     assert str(caught.value).startswith(said.format(tmp_path / "runs"))
     assert "\n" not in str(caught.value)
-    assert where == "half" or str(caught.value).endswith("there are: tiny, and starter comes with xrj")
+    assert where == "half" or str(caught.value).endswith(
+        "there are: tiny, and starter comes with xrj"
+    )
 
 
 def test_weights_that_are_cut_short(chain_runs, tmp_path):

@@ -23,6 +23,13 @@ class Names(StrEnum):
     keep = "keep"
 
 
+class Format(StrEnum):
+    """What an exported model's nets are written in, beside its own files; see `portable`."""
+
+    onnx = "onnx"
+    torch = "torch"
+
+
 @dataclass
 class MappingConfig:
     """The mapping M; see `justify.mapping.MappingSettings`."""
@@ -181,6 +188,7 @@ class InferConfig:
     unexplained: float = MISSING
     steps: int = MISSING
     seed: int = MISSING
+    formats: list[Format] = MISSING
     device: str = MISSING
     data: MovedDataConfig = MISSING
     mapping: MappingConfig = MISSING

@@ -267,8 +267,9 @@ def export(cfg: DictConfig) -> None:
     further = about.pop("measures")
     name = Path(cfg.name).name
     card = {**model.card, "learned_from": about["learned_from"]}
+    folder = Path(cfg.out).expanduser()
     write_packed(
-        Path(cfg.out).expanduser(),
+        folder,
         model.exports,
         cfg.selection,
         about={
@@ -282,7 +283,17 @@ def export(cfg: DictConfig) -> None:
         licence=f"The weights in this folder: {about['licence']}\n"
         f"https://spdx.org/licenses/{about['licence']}.html\n",
     )
-    print(Path(cfg.out) / CARD)
+    print(folder / CARD)
+    if cfg.formats:
+        from xrj.portable import write_portable  # torch.export takes seconds to import
+
+        packed = load_packed(folder, cfg.selection, cfg.beams, "cpu").inner
+        for one in write_portable(cast(JustificationModel, packed), folder, cfg.formats):
+            compared = ""
+            if one.seconds is not None:
+                ours, theirs = (f"{1000 * seconds:.2f} ms" for seconds in one.seconds)
+                compared = f": differs from torch by {one.difference:.1e}; {ours}, torch {theirs}"
+            print(f"{one.path}{compared}")
 
 
 TASKS: Mapping[str, Callable[[DictConfig], None]] = {

@@ -93,9 +93,19 @@ class TextDecoder(nn.Module):
         if tied:
             self.output.weight = self.words.weight
 
-    def _run(
+    def step(
         self, code: Tensor, previous: Tensor, state: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Go on by some tokens.
+
+        Args:
+            code: Codes (B, v).
+            previous: The tokens before those whose logits are asked for, (B, T).
+            state: Of the LSTM, (1, B, H) each; None at the beginning.
+
+        Returns:
+            Logits (B, T, vocabulary) and the state after them.
+        """
         words = self.dropout(self.words(previous))
         repeated = (self.scale * code).unsqueeze(1).expand(-1, previous.shape[1], -1)
         states, state = _run_lstm(self.lstm, torch.cat([words, repeated.to(words)], dim=2), state)
@@ -113,12 +123,12 @@ class TextDecoder(nn.Module):
             Logits (B, T, vocabulary) for the positions of `tokens`.
         """
         start = tokens.new_full((len(tokens), 1), BOS)
-        return self._run(code, torch.cat([start, tokens[:, :-1]], dim=1), None)[0]
+        return self.step(code, torch.cat([start, tokens[:, :-1]], dim=1), None)[0]
 
     def first_logits(self, code: Tensor) -> Tensor:
         """Return the logits (B, vocabulary) of the first token, the diagnosis label."""
-        start = torch.full((len(code), 1), BOS, device=code.device)
-        return self._run(code, start, None)[0][:, 0]
+        start = torch.full((code.shape[0], 1), BOS, device=code.device)  # len() binds an ONNX to it
+        return self.step(code, start, None)[0][:, 0]
 
     @torch.no_grad()
     def decode(
@@ -137,18 +147,18 @@ class TextDecoder(nn.Module):
             Tokens (B, length); after EOS only PAD.
         """
         start = torch.full((len(code), 1), BOS, device=code.device)
-        logits, state = self._run(code, start, None)
+        logits, state = self.step(code, start, None)
         first = most_probable(logits[:, 0], labels)
         wide = code.repeat_interleave(beams, dim=0)
 
-        def step(tokens: Tensor, origin: Tensor) -> Tensor:
+        def follow(tokens: Tensor, origin: Tensor) -> Tensor:
             nonlocal state
             hidden, cell = state
-            logits, state = self._run(wide, tokens[:, -1:], (hidden[:, origin], cell[:, origin]))
+            logits, state = self.step(wide, tokens[:, -1:], (hidden[:, origin], cell[:, origin]))
             return logits[:, 0]
 
         unsaid = None if labels is None else no_words(labels)
-        return beam_search(step, first, length, beams, unsaid)
+        return beam_search(follow, first, length, beams, unsaid)
 
 
 def _initialise_normal(module: nn.Module) -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
+import xrj  # noqa: F401  # before torchvision, whose operators it may have to declare
+
 ROOT = Path(__file__).parents[1]
 LOCAL_NAMES = {None, "", "localhost", b"localhost", socket.gethostname()}
 

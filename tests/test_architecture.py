@@ -19,6 +19,7 @@ ORDER = (
     "files",
     "seeding",
     "programs",
+    "flags",
     "settings",
     "finished",
     "datamodules",

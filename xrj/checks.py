@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from xrj.config import STAGES, TrainConfig, plain
 from xrj.errors import ConfigError, DataError
 from xrj.finished import STARTER, find_packed, is_finished, require_finished
+from xrj.flags import REFUSED
 from xrj.infer_config import InferConfig
 from xrj.launch import count_devices
 from xrj.nets.architectures import ARCHITECTURES, VGG16, WIDTH, Architecture
@@ -46,6 +47,8 @@ def _check_keys(value: Mapping[str, Any], schema: type, path: str = "") -> None:
     for key, item in value.items():
         name = f"{path}{key}"
         if key not in declared:
+            if path == "trainer." and key in REFUSED:
+                raise ConfigError(f"{name}: not taken; {REFUSED[key]}")
             near = nearest(name, [f"{path}{known}" for known in declared])
             raise ConfigError(
                 f"{name}: no such setting; {near}{path.rstrip('.') or 'the configuration'} knows "

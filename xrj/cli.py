@@ -21,19 +21,20 @@ def train() -> None:
     from xrj.config import TrainConfig
     from xrj.launch import launched
 
-    def task(cfg: "DictConfig") -> None:
+    def task(cfg: "DictConfig") -> float | None:
         check(cfg)
         check_parents(cfg)
         check_data(cfg)
         launched()  # Lightning reads the launcher's variables as it is imported
 
-        from xrj.run import train
+        from xrj.run import headline, train
 
         if len(sys.argv) == 1:
             from xrj.estimate import convolution, estimate
 
             print(estimate(cfg, convolution(cfg.trainer)), flush=True)
         train(cfg)
+        return headline(cfg)
 
     run_command(task, "train", TrainConfig, stopped="the same command continues")
 

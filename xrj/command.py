@@ -20,11 +20,12 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from xrj.config import TrainConfig, register
 from xrj.errors import ConfigError, UserError
+from xrj.flags import REFUSED
 from xrj.infer_config import InferConfig
 from xrj.programs import CONF, program
 from xrj.settings import expand_home, nearest, quote, settings
 
-Task = Callable[[DictConfig], None]
+Task = Callable[[DictConfig], float | None]
 
 SCHEMAS = {"train": TrainConfig, "infer": InferConfig}
 FLAGS = (
@@ -51,6 +52,8 @@ DISK = frozenset(
 EXTRAS: Mapping[str, str] = {
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "web"),
     "gdcm": "dicom",
+    "huggingface_hub": "hub",
+    "tensorboard": "tensorboard",
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export"),
     **dict.fromkeys(("hydra_plugins", "submitit"), "slurm"),
 }
@@ -151,6 +154,9 @@ def _explained(error: Exception, schema: type) -> str:
         near = nearest(error.override, _keys(schema))
         return f"{error.override}: {near}settings are given as KEY=VALUE;"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        room, _, last = str(cause.full_key).partition(".")
+        if schema is TrainConfig and room == "trainer" and last in REFUSED:
+            return f"{cause.full_key}: not taken; {REFUSED[last]};"
         return f"{cause.full_key}: no such setting; {_meant(str(cause.full_key), schema)}"
     if cause and (choice := _CHOICE.search(str(cause))):
         key = line.partition("override ")[2].lstrip("+").partition("=")[0] or "a setting"
@@ -187,10 +193,10 @@ def user_errors(schema: type) -> Callable[[Task], Task]:
 
     def wrap(task: Task) -> Task:
         @wraps(task)
-        def wrapped(cfg: DictConfig) -> None:
+        def wrapped(cfg: DictConfig) -> float | None:
             with _one_line(schema):
                 expand_home(cfg, schema)
-                task(cfg)
+                return task(cfg)
 
         return wrapped
 

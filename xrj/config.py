@@ -285,9 +285,17 @@ class DataConfig:
     num_workers: int = MISSING
 
 
+class Profiler(StrEnum):
+    """What times a training's parts; see `pytorch_lightning.profilers`."""
+
+    simple = "simple"
+    advanced = "advanced"
+    pytorch = "pytorch"
+
+
 @dataclass
 class TrainerConfig:
-    """What the machine does; see the Lightning Trainer."""
+    """What the machine does; see the Lightning Trainer, and `flags` for all of its arguments."""
 
     accelerator: str = MISSING
     devices: Any = MISSING
@@ -298,12 +306,26 @@ class TrainerConfig:
     compile: bool = MISSING
     early_stopping_ends: bool = MISSING
     callbacks: dict[str, Any] = MISSING
+    benchmark: bool | None = None
+    detect_anomaly: bool = MISSING
+    enable_model_summary: bool = MISSING
+    enable_progress_bar: bool | None = None
+    log_every_n_steps: int = MISSING
+    max_time: str | None = None
+    num_sanity_val_steps: int = MISSING
+    profiler: Profiler | None = None
+    fast_dev_run: Any = MISSING
+    limit_train_batches: Any = None
+    limit_val_batches: Any = None
+    overfit_batches: Any = MISSING
 
 
 @dataclass
 class LoggerConfig:
-    """Weights & Biases beside the CSV that is always written; pictures every so many epochs."""
+    """Where a training's measures go, and its pictures every so many epochs."""
 
+    csv: bool = MISSING
+    tensorboard: bool = MISSING
     wandb: str = MISSING
     project: Any = a_name()
     pictures_every: int = MISSING

@@ -4,11 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import wandb
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from wandb.sdk.lib import wbauth
 
 from xrj.checks import identity
@@ -38,7 +39,7 @@ def wandb_mode(cfg: DictConfig) -> str:
 
 
 def check_loggers(cfg: DictConfig) -> None:
-    """Check what W&B will ask for, before anything is read or written.
+    """Check what loggers need, such as what W&B will ask for, before anything is read or written.
 
     Empty variables of W&B count as unset, and its own reading of them is silenced.
 
@@ -48,6 +49,11 @@ def check_loggers(cfg: DictConfig) -> None:
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         if not os.environ[name].strip():
             del os.environ[name]
+    if cfg.logger.tensorboard and find_spec("tensorboard") is None:
+        raise ConfigError(
+            "logger.tensorboard=true: TensorBoard is not installed; "
+            "pip install 'xrj[tensorboard]', or leave it out"
+        )
     mode = wandb_mode(cfg)
     if mode == "disabled":
         return
@@ -84,7 +90,9 @@ def _reason(error: Exception) -> str:
 
 def loggers(cfg: DictConfig, folder: Path) -> list[Logger]:
     """Return the loggers of a training in `folder`."""
-    found: list[Logger] = [CSVLogger(folder, name="logs")]
+    found: list[Logger] = [CSVLogger(folder, name="logs")] if cfg.logger.csv else []
+    if cfg.logger.tensorboard:
+        found.append(TensorBoardLogger(folder, name="tensorboard", version=""))
     if (mode := wandb_mode(cfg)) != "disabled":
         found.append(
             WandbLogger(

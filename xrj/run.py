@@ -20,6 +20,12 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.profilers import (
+    AdvancedProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]  # re-exported
     MisconfigurationException,
@@ -48,6 +54,8 @@ from xrj.datamodules.datasets import ImageDataset
 from xrj.datamodules.records import Counts
 from xrj.errors import ConfigError, HandoverError, UserError
 from xrj.files import locked, read_json, remove_temporaries, write_json
+from xrj.finished import is_finished
+from xrj.flags import TRIALS, is_trial, passed
 from xrj.handover import Kept, StageExport, check_fit, load_export, write_export
 from xrj.launch import check_processes, count_devices, devices, launched
 from xrj.loggers import check_loggers, loggers, wandb_run
@@ -72,6 +80,16 @@ for message in (
     warnings.filterwarnings("ignore", message)
 
 
+TRIAL = "debug"
+"""Folder below a run's name that trials write into."""
+PROFILERS: Mapping[str, type[Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
+"""What times a training's parts, by the setting's name."""
+
+
 def train(cfg: DictConfig) -> dict[str, float]:
     """Train one stage, or continue it, or find it done.
 
@@ -88,6 +106,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     check_loggers(cfg)
     folder = Path(cfg.runs) / cfg.name / cfg.stage
     parents = {stage: load_export(Path(cfg.parents[stage]), stage) for stage in STAGES[cfg.stage]}
+    if is_trial(cfg.trainer):
+        folder = Path(cfg.runs) / cfg.name / TRIAL / cfg.stage
+        if _rank() == 0:
+            shutil.rmtree(folder, ignore_errors=True)
     if (done := _finished(cfg, folder, parents)) is not None:
         return done
     if _rank() > 0:
@@ -98,6 +120,19 @@ def train(cfg: DictConfig) -> dict[str, float]:
         finally:  # the next job of a multirun needs the memory
             gc.collect()
             torch.cuda.empty_cache()
+
+
+def headline(cfg: DictConfig) -> float | None:
+    """Return the measure by which a finished stage's epoch was chosen; None where there is none.
+
+    It is what a sweeper optimises.
+    """
+    folder = Path(cfg.runs) / cfg.name / cfg.stage
+    if is_trial(cfg.trainer) or not is_finished(folder):
+        return None
+    first = next(iter(load_export(folder, cfg.stage).info["selections"].values()))
+    measure: float | None = first["metrics"].get(first["monitor"])
+    return measure
 
 
 @contextmanager
@@ -162,6 +197,7 @@ def _train_claimed(
     prepare(device, deterministic=cfg.trainer.deterministic)
     precision = choose_precision(cfg.trainer.precision, device)
     data = build_data(cfg)
+    data.held = bool(cfg.trainer.overfit_batches)
     data.prepare_data()
     data.setup("fit")
     if not parents and _rank() == 0:
@@ -213,6 +249,11 @@ def _train_claimed(
         raise
     except Exception as error:
         raise explained(error, further, cfg.data.num_workers) from error
+    if is_trial(cfg.trainer):
+        if _rank() == 0:
+            print(f"{cfg.stage}: a trial, in {folder}; nothing is kept for the next stage")
+        found = trainer.callback_metrics.items()
+        return {name: float(value) for name, value in found if name.startswith("val/")}
     if not (folder / "export" / "stage.json").exists():  # a callback has stopped it
         return {}
     return _measures(load_export(folder, cfg.stage))
@@ -329,14 +370,22 @@ def _trainer(
         StatelessRandom(partial(derive, cfg.seed, cfg.stage, "batch")),
         Pictures(folder / "pictures", cfg.logger.pictures_every),
         RichProgressBar(leave=True)
-        if interactive
+        if interactive and cfg.trainer.enable_progress_bar is not False
         else EpochLines(cfg.stage, partial(data.table.lacking, "val")),
         StopUnlessFinite(cfg.stage, _remedy(cfg, folder, precision)),
         *further,
-        StageCheckpoint(
-            folder / "last.ckpt", export, early_stopping_ends=cfg.trainer.early_stopping_ends
-        ),
     ]
+    trial, flags = is_trial(cfg.trainer), passed(plain(cfg.trainer))
+    if not trial:
+        ends = cfg.trainer.early_stopping_ends
+        callbacks.append(StageCheckpoint(folder / "last.ckpt", export, early_stopping_ends=ends))
+    # Lightning's own way would put its sampler in the place of ours.
+    if batches := flags.pop("overfit_batches"):
+        flags["limit_train_batches"] = batches
+    if flags["enable_progress_bar"] is None:
+        flags["enable_progress_bar"] = interactive
+    if flags["profiler"] is not None:
+        flags["profiler"] = PROFILERS[flags["profiler"]](dirpath=folder, filename="profile")
     on_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
     environment = TorchElasticEnvironment() if launched().processes > 1 else LightningEnvironment()
     try:
@@ -351,15 +400,14 @@ def _trainer(
             logger=loggers(cfg, folder),
             plugins=[AtomicCheckpointIO(), environment, precision_of_training(precision, device)],
             default_root_dir=folder,
-            enable_progress_bar=interactive,
-            enable_model_summary=False,
+            enable_checkpointing=not trial,
             use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
+            **flags,
         )
     except (MisconfigurationException, ValueError, TypeError) as error:
+        changed = [key for key in (*TRIALS, "max_time") if cfg.trainer[key] != TRIALS.get(key)]
         given = ", ".join(
-            f"{key}={cfg.trainer[key]}" for key in ("accelerator", "devices", "precision")
+            f"{key}={cfg.trainer[key]}" for key in ("accelerator", "devices", "precision", *changed)
         )
         raise ConfigError(
             f"trainer ({given}): {str(error).strip()}; change one of these"

@@ -76,6 +76,9 @@ class IUXRayDataModule(pl.LightningDataModule):
         recombine: Make the autoencoder's captions anew each epoch.
         max_broken: Share of images that may be unreadable.
         download: Fetch IU X-Ray from Open-i to `root`, whose licence the user so accepts.
+
+    Attributes:
+        held: Whether training sees the items of the first epoch in all others, too.
     """
 
     def __init__(
@@ -132,6 +135,7 @@ class IUXRayDataModule(pl.LightningDataModule):
         self.recombine = recombine
         self.max_broken = max_broken
         self.download = download
+        self.held = False
         self._table: Table | None = None
         self._caches: dict[int, ImageCache] = {}
         self.path = self._path(root, csv)
@@ -304,6 +308,7 @@ class IUXRayDataModule(pl.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             drop_last=split == "train",
+            held=self.held,
         )
         return EpochLoader(
             data,

@@ -196,6 +196,7 @@ class MaskDataModule(IUXRayDataModule):
                 rank=trainer.global_rank if trainer else 0,
                 world_size=trainer.world_size if trainer else 1,
                 drop_last=training,
+                held=self.held,
             ),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

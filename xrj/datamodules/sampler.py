@@ -29,6 +29,7 @@ class EpochBatchSampler(Sampler[list[Item]]):
         rank: This process, 0 to world_size - 1.
         world_size: Processes that share the epoch.
         drop_last: Leave out a last short batch, unless it is the only one.
+        held: Yield the first epoch again and again.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class EpochBatchSampler(Sampler[list[Item]]):
         rank: int = 0,
         world_size: int = 1,
         drop_last: bool = False,
+        held: bool = False,
     ) -> None:
         self.n = n
         self.batch_size = batch_size
@@ -49,11 +51,12 @@ class EpochBatchSampler(Sampler[list[Item]]):
         self.rank = rank
         self.world_size = world_size
         self.drop_last = drop_last
+        self.held = held
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields."""
-        self.epoch = epoch
+        self.epoch = 0 if self.held else epoch
 
     def __len__(self) -> int:
         share = -(-self.n // self.world_size)

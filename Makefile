@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help install demo test test-slow fuzz lint types format bench clean
+.PHONY: help install demo starter test test-slow fuzz lint types format bench clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
@@ -37,6 +37,21 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 demo: install ## Make sample X-rays, train every stage small, justify test X-rays, name the report
 	$(BIN)/python train.py -m stage=arae,gan1,gan2,inverse,classifier experiment=demo
 	$(BIN)/python infer.py task=report name=demo
+
+# The model that comes with the package. CSV: image, patient_id, label (normal, cardiomegaly), split; ROOT: its images.
+STARTER := experiment=starter data=manifest data.csv=runs/starter.csv data.root="$(ROOT)"
+JUDGE := $(BIN)/python train.py stage=classifier $(STARTER)
+starter: install ## Train and measure the model that comes with the package, on CSV=FILE ROOT=DIR; an hour or two
+	$(BIN)/python -m xrj.measures.describe --csv "$(CSV)" --root "$(ROOT)" --out runs/starter.csv
+	$(BIN)/python train.py -m stage=arae,gan1,inverse,gan2,classifier $(STARTER)
+	$(JUDGE) name=judge/resnet34 classifier.net=resnet34 classifier.width=32 classifier.max_epochs=8
+	$(JUDGE) name=judge/densenet classifier.net=densenet121 classifier.width=64 classifier.max_epochs=4
+	$(JUDGE) name=judge/alexnet classifier.net=alexnet classifier.width=64 classifier.rate=1.0e-4 classifier.max_epochs=8
+	$(BIN)/python infer.py task=report name=starter
+	$(BIN)/python benchmarks/alternatives.py --name starter --split test \
+		--judges judge/resnet34 judge/densenet judge/alexnet > runs/starter/judges.json
+	$(BIN)/python infer.py task=export name=starter out=xrj/resources/starter card=starter \
+		card.measures=runs/starter/judges.json
 
 test: export OMP_NUM_THREADS := 1
 test: lint types ## Lint, check types and run the quick tests

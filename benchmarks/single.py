@@ -1,10 +1,10 @@
 """How long one X-ray takes, warm: `python benchmarks/single.py [--name NAME] [--root DIR]`.
 
-Reads a trained chain, `make demo`'s by default, and takes X-rays one after the other: first for the
-diagnosis and its caption alone, then for the whole justification with its pictures and its page,
-nothing written. Prints median and 95th percentile of wall-clock and of processor seconds, with one
-thread and with two; on a shared machine the processor's say more. Set OMP_WAIT_POLICY=PASSIVE, as
-infer.py does.
+Loads a model, the one that comes with the package by default, and takes X-rays one after the other:
+first for the diagnosis and its caption alone, then for the whole justification with its pictures
+and its page, nothing written. Prints median and 95th percentile of wall-clock and of processor
+seconds, with one thread and with two; on a shared machine the processor's say more. Set
+OMP_WAIT_POLICY=PASSIVE, as infer.py does.
 """
 
 import argparse
@@ -17,17 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from common import folder_of_xrays, peak
-from hydra import compose, initialize_config_dir
 
-from xrj.config import plain, register
+import xrj
 from xrj.datamodules.images import UInt8, read_image
 from xrj.justify.justification import justify
-from xrj.justify.model import JustificationModel
 from xrj.justify.output import render
 from xrj.justify.reading import diagnose_all
-from xrj.tasks import justify_settings
-
-CONF = Path(__file__).parents[1] / "conf"
 
 
 def measure(name: str, work: Callable[[UInt8], Any], images: list[UInt8], rounds: int) -> None:
@@ -49,20 +44,11 @@ def measure(name: str, work: Callable[[UInt8], Any], images: list[UInt8], rounds
 def main() -> None:
     """Measure both with one thread and with two."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--name", default="demo", help="of the chain")
+    parser.add_argument("--name", default="starter", help="as xrj.load takes it")
     parser.add_argument("--root", type=Path, help="folder of X-rays; or else a phantom's")
     parser.add_argument("--rounds", type=int, default=3, help="over ten X-rays")
     options = parser.parse_args()
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("infer", [f"name={options.name}", f"runs='{options.runs.absolute()}'"])
-    folders = {stage: Path(folder) for stage, folder in plain(cfg.chain).items()}
-    if not (folders["inverse"] / "export/stage.json").is_file():
-        print(f"single: not measured, {folders['inverse']} is not trained; run make demo first")
-        return
-    model = JustificationModel.load(folders, options.name, cfg.selection, cfg.beams, "cpu")
-    settings = justify_settings(cfg)
+    model, settings = xrj.load(options.name, device="cpu").inner, xrj.JustifySettings()
     with folder_of_xrays(options.root, reports=20) as folder:
         paths = sorted(folder.rglob("*-1001.png")) or sorted(folder.rglob("*.png"))
         images = [read_image(path) for path in paths[:10]]
@@ -71,7 +57,7 @@ def main() -> None:
         diagnose_all(model, [image])
 
     def whole(image: UInt8) -> None:
-        render(justify(model, image, "xray.png", settings, cfg.seed), "xray")
+        render(justify(model, image, "xray.png", settings, 0), "xray")
 
     for threads in (1, 2):
         torch.set_num_threads(threads)

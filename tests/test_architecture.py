@@ -40,6 +40,7 @@ ORDER = (
     "justify",
     "portable",
     "library",
+    "archive",
     "evaluate",
     "web",
     "study",

@@ -227,6 +227,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "serve": ("arae", "gan1", "gan2", "inverse"),
     "study": (),
     "export": ("arae", "gan1", "gan2", "inverse"),
+    "merge": (),
 }
 """Each of `infer.py`'s tasks and the stages that it needs, whatever else is asked."""
 
@@ -249,7 +250,7 @@ def check_inputs(cfg: DictConfig) -> None:
     if (folder := exported(cfg)) is None:
         for stage in TASKS[cfg.task]:
             require_finished(Path(cfg.chain[stage]), stage)
-    elif cfg.task not in ("justify", "serve"):
+    elif cfg.task not in ("justify", "serve", "merge"):
         raise ConfigError(
             f"name={cfg.name}: {folder} is an exported model, which has no data and no stages; "
             f"task={cfg.task} needs a run's name"
@@ -324,6 +325,7 @@ def check_inference(cfg: DictConfig) -> None:
         raise ConfigError(f"evaluate.xrays={cfg.evaluate.xrays}: must be at least 2, or null")
     if cfg.task == "export":
         _check_export(cfg)
+    _check_table(cfg)
     if cfg.task == "serve" and cfg.out:
         raise ConfigError(
             f"out={cfg.out}: task=serve keeps what is uploaded in memory alone; leave out= away, "
@@ -343,6 +345,22 @@ def check_inference(cfg: DictConfig) -> None:
     for label, direction in cfg.ctr_direction.items():
         if direction not in (-1, 1):
             raise ConfigError(f"ctr_direction.{label}={direction}: must be 1 or -1")
+
+
+def _check_table(cfg: DictConfig) -> None:
+    pages = str(cfg.pages)
+    if pages not in ("none", "all", "warnings") and not pages.isdecimal():
+        raise ConfigError(f"pages={pages}: choose none, all, warnings or a number")
+    if cfg.shards < 1:
+        raise ConfigError(f"shards={cfg.shards}: must be at least 1")
+    if not 0 <= cfg.shard < cfg.shards:
+        raise ConfigError(f"shard={cfg.shard}: must lie between 0 and {cfg.shards - 1}")
+    if not cfg.table and (cfg.shards > 1 or pages != "none"):
+        raise ConfigError("table=false: shards and pages are of a table; set table=true")
+    if cfg.table and cfg.names.value == "keep":
+        raise ConfigError("names=keep: a table names files itself; leave it out")
+    if (cfg.table or cfg.task == "merge") and cfg.out is None:
+        raise ConfigError("out: says where the table lies; give out=DIR")
 
 
 def _check_export(cfg: DictConfig) -> None:

@@ -178,6 +178,10 @@ class InferConfig:
     image: Any = a_path(None)
     out: Any = a_path(None)
     names: Names = MISSING
+    table: bool = MISSING
+    pages: Any = MISSING
+    shards: int = MISSING
+    shard: int = MISSING
     towards: str | None = None
     selection: str = MISSING
     beams: int = MISSING

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from xrj import __version__
+from xrj.archive import Part, justify_archive, merge_tables
 from xrj.card import write_card
 from xrj.checks import check_inference, exported
 from xrj.config import plain
@@ -72,6 +73,9 @@ def run_task(cfg: DictConfig) -> None:
 
 def justify_images(cfg: DictConfig) -> None:
     """Justify one X-ray or several; print a line for each and the page to open."""
+    if cfg.table:
+        justify_table(cfg)
+        return
     xrays = XRays(cfg.image)
     out = Path(cfg.out or "justifications")
     names = read_names(out / NAMES_NAME) if cfg.names == "keep" else {}
@@ -121,6 +125,28 @@ def justify_images(cfg: DictConfig) -> None:
         print(write_index(out, index_page(title, sheets, skipped=skipped), sheets))
     else:
         print(out / sheets[0].folder / PAGE_NAME)
+
+
+def justify_table(cfg: DictConfig) -> None:
+    """Write a row for each X-ray, and say what the table holds."""
+    part, out = Part(cfg.shard, cfg.shards), Path(cfg.out).expanduser()
+    settings = justify_settings(cfg)
+    told = justify_archive(
+        _load(cfg), cfg.image, out, settings, cfg.seed, part=part, pages=str(cfg.pages)
+    )
+    new = told.done - told.found
+    print(
+        f"{told.done:,} rows, {new:,} of them new; of these {told.broken:,} cannot be read and "
+        f"{told.warned:,} carry a warning"
+    )
+    print(told.table)
+
+
+def merge(cfg: DictConfig) -> None:
+    """Put the parts of a table together."""
+    table, rows = merge_tables(Path(cfg.out).expanduser())
+    print(f"{rows:,} rows")
+    print(table)
 
 
 def report(cfg: DictConfig) -> None:
@@ -304,6 +330,7 @@ TASKS: Mapping[str, Callable[[DictConfig], None]] = {
     "serve": serve,
     "study": study,
     "export": export,
+    "merge": merge,
 }
 """Tasks by the name that `task=` takes."""
 

@@ -11,7 +11,7 @@ from xrj.justify.model import STAGES, JustificationModel
 from xrj.justify.on_xray import BlendSettings
 from xrj.justify.refinement import RefinementSettings
 
-BLEND = BlendSettings(threshold=8.0, smooth=0.02, least=0.2, close=0.06, feather=0.04)
+BLEND = BlendSettings(threshold=0.1, smooth=0.02, least=0.2, close=0.06, feather=0.04)
 
 
 @pytest.fixture(scope="session")

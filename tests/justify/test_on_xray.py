@@ -1,5 +1,7 @@
 """The alternative on the X-ray, on pictures whose outcome is known."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from xrj.datamodules.images import Frame, frame, prepare
 from xrj.justify.on_xray import BlendSettings, change_mask, draw_on_xray, fill
 
-SETTINGS = BlendSettings(threshold=8.0, smooth=0.02, least=0.2, close=0.06, feather=0.04)
+SETTINGS = BlendSettings(threshold=0.1, smooth=0.02, least=0.2, close=0.06, feather=0.04)
 SIDE = 128
 
 
@@ -134,9 +136,22 @@ def test_islands_of_little_change_are_left_out():
     assert mask[13, 13] == 0
 
 
-def test_changes_below_the_threshold_are_left_out():
+def test_faint_changes_are_left_out():
     before = np.full((SIDE, SIDE), 100, np.uint8)
-    assert not change_mask(before, before + np.uint8(7), SETTINGS).any()
+    assert not change_mask(before, before + np.uint8(3), SETTINGS).any()
+    assert change_mask(before, before + np.uint8(5), SETTINGS).all()
+
+
+@pytest.mark.parametrize("strength", [40, 120])
+def test_the_threshold_goes_with_the_strongest_change(strength):
+    before = np.full((SIDE, SIDE), 100, np.uint8)
+    after = before.copy()
+    after[40:60, 40:80] += np.uint8(strength)
+    after[60:80, 40:80] += np.uint8(strength * 0.3)
+    for threshold, drawn_too in ((0.2, True), (0.4, False)):
+        mask = change_mask(before, after, replace(SETTINGS, threshold=threshold, feather=0.01))
+        assert mask[50, 60] == 1
+        assert bool(mask[76, 60]) is drawn_too
 
 
 def test_a_hole_is_filled_smoothly_from_its_border():

@@ -55,7 +55,7 @@ class MappingSettings:
     tolerance: float = 1e-5
     alt_diagnosis: float = 1.0
     img_similarity: float = 0.0
-    emb_similarity: float = 1e-4
+    emb_similarity: float = 1e-5
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,18 @@ DETAIL = 4.0
 """Times its median that detail finer than the model's pixels may reach where the X-ray is redrawn:
 grain stays, the borders of what was there go."""
 
+FAINT = 4.0
+"""Grey levels, of 255, by which smoothed pictures must differ in any case to be in the region."""
+
 
 @dataclass(frozen=True)
 class BlendSettings:
     """How the region is found and filled; lengths are shares of the picture's side.
 
     Attributes:
-        threshold: Grey levels, of 255, by which smoothed pictures must differ to be in the region.
+        threshold: Share of the largest difference of the smoothed pictures that must be exceeded to
+            be in the region. Chains differ in how strongly they draw a change, and X-rays in
+            contrast, so that grey levels would not do.
         smooth: Standard deviation of that smoothing.
         least: Share of the change in the strongest part of the region that another part must hold
             to be drawn, too.
@@ -32,7 +37,7 @@ class BlendSettings:
         feather: Width over which the region's border fades.
     """
 
-    threshold: float = 10.0
+    threshold: float = 0.12
     smooth: float = 0.023
     least: float = 0.2
     close: float = 0.07
@@ -92,12 +97,13 @@ def draw_on_xray(
 def change_mask(before: UInt8, after: UInt8, settings: BlendSettings) -> Plane:
     """Return how much of each pixel is to be drawn, (S, S) in [0, 1].
 
-    1 where the smoothed pictures differ by more than the threshold, without islands of little
-    change, with gaps closed; from there it fades to exactly 0 within the feather.
+    1 where the smoothed pictures differ by more than the threshold and `FAINT`, without islands of
+    little change, with gaps closed; from there it fades to exactly 0 within the feather.
     """
     side = before.shape[0]
     changed = _blur(cv2.absdiff(before, after).astype(np.float32), settings.smooth * side)
-    region = _strong(changed, changed > settings.threshold, settings.least)
+    least = max(settings.threshold * float(changed.max()), FAINT)
+    region = _strong(changed, changed > least, settings.least)
     closed = cv2.morphologyEx(region, cv2.MORPH_CLOSE, _disc(settings.close * side))
     outside = (closed == 0).astype(np.uint8)
     inner = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -56,6 +56,10 @@ def main() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = [f"runs={options.runs}", f"name={options.name}", *options.settings]
         cfg = compose("infer", overrides)
+    judges = {
+        name: load_export(options.runs / name / "classifier", "classifier").net("classifier")
+        for name in options.judges
+    }
     folders = {stage: Path(folder) for stage, folder in plain(cfg.chain).items()}
     model = JustificationModel.load(folders, cfg.name, cfg.selection, cfg.beams, "cpu")
     data = build_evaluation_data(model.exports["inverse"], plain(cfg.data), "images")
@@ -66,10 +70,6 @@ def main() -> None:
         print(pair_table(model, data.path, paths, list(frame["label"]), settings, cfg.seed))
         return
     found = justify_paths(model, paths, settings, cfg.seed)
-    judges = {
-        name: load_export(options.runs / name / "classifier", "classifier").net("classifier")
-        for name in options.judges
-    }
     labels = [model.labels.index(label) for label in frame["label"]]
     print(json.dumps(measure(model, found, np.array(labels), judges), indent=1))
 

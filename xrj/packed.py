@@ -31,8 +31,8 @@ NETS: Mapping[str, tuple[str, ...]] = {
     "classifier": ("classifier",),
 }
 """What justifying needs of each stage; parents come first."""
-EXACT = ("familiarity",)
-"""Nets that stay in 32 bits: their distances are ill-conditioned."""
+EXACT = ("familiarity.own", "familiarity.others")
+"""Whose parameters stay in 32 bits: differences of large distances, which 16 bits would blur."""
 DATA = ("source", "labels", "captions", "margin")
 """What is kept of how the data were configured."""
 REMEDY = "get the folder anew"
@@ -89,7 +89,7 @@ def write_packed(
         for name in _nets(export, stage):
             state = export.net(name, chosen[stage]).state_dict()
             for key, value in state.items():
-                exact = name in EXACT or not value.is_floating_point()
+                exact = f"{name}.{key}".startswith(EXACT) or not value.is_floating_point()
                 tensors[f"{stage}.{name}.{key}"] = value if exact else value.to(torch.float16)
     with atomic_path(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(tensors, {"format": "pt"}))

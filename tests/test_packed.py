@@ -47,12 +47,10 @@ def test_it_is_the_same_model_in_16_bits(exported, chain_runs, grey):
     weights = load_file(exported / "model.safetensors")
     held = {tuple(name.split(".")[:2]) for name in weights}
     assert held == {(stage, net) for stage, nets in NETS.items() for net in nets}
-    exact = [x for name, x in weights.items() if x.is_floating_point() and ".familiarity." in name]
-    assert {x.dtype for x in exact} == {torch.float32}
-    half = [
-        x for name, x in weights.items() if x.is_floating_point() and ".familiarity" not in name
-    ]
-    assert {x.dtype for x in half} == {torch.float16}
+    real = {name: x.dtype for name, x in weights.items() if x.is_floating_point()}
+    exact = {name for name in real if ".familiarity.o" in name}  # own, others
+    assert {real[name] for name in exact} == {torch.float32}
+    assert {real[name] for name in real.keys() - exact} == {torch.float16}
     one, other = ours.diagnose(grey), theirs.diagnose(grey)
     assert one.diagnosis == other.diagnosis
     assert list(one.certainty.values()) == pytest.approx(list(other.certainty.values()), abs=5e-3)

@@ -24,7 +24,7 @@ def test_the_code_of_a_page_runs_from_its_beginning_to_its_end(
     page, chain_runs, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "demo").symlink_to(chain_runs / "tiny")
+    (tmp_path / "runs" / "starter").symlink_to(chain_runs / "tiny")
     (tmp_path / "xrays").mkdir()
     (tmp_path / "xrays" / "notes.txt").write_text("no X-ray")
     for name in ("xray.png", "xrays/a.png", "xrays/b.png"):

@@ -57,6 +57,8 @@ def test_the_wheel_holds_the_package_and_its_configuration_and_nothing_else(whee
     assert "xrj/py.typed" in names
     assert "xrj-train = xrj.cli:train" in entry_points
     assert "xrj-infer = xrj.cli:infer" in entry_points
+    assert "xrj-export = xrj.cli:export" in entry_points
+    assert "xrj/resources/starter/model.safetensors" in names
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,16 @@ def test_an_installed_command_takes_a_users_own_configuration(installed, tmp_pat
 
 
 @pytest.mark.slow
+def test_a_stranger_justifies_an_xray_with_the_model_that_comes_with_it(installed, tmp_path):
+    Image.effect_noise((90, 80), 60).save(tmp_path / "x.png")
+    done = installed("xrj-infer", "image=x.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("no name= given: by starter, the model that comes with xrj")
+    assert (tmp_path / "justifications" / "x" / "justification.html").is_file()
+    assert "NOT to be relied on" in done.stdout
+
+
+@pytest.mark.slow
 def test_what_installed_commands_train_python_loads_and_justifies(installed, tmp_path):
     trained = installed(
         "xrj-train", "-m", "stage=arae,gan1,gan2,inverse", "name=mine",
@@ -145,6 +157,15 @@ def test_what_installed_commands_train_python_loads_and_justifies(installed, tmp
     assert again.returncode == 0, again.stderr
     ours, (theirs,) = tmp_path / "mine", (tmp_path / "out").iterdir()
     assert sorted(path.name for path in ours.iterdir()) == sorted(p.name for p in theirs.iterdir())
+    handed = installed(
+        "xrj-export", "name=mine", "out=given", "card.licence=MIT", "card.learned_from=phantoms",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert handed.returncode == 0, handed.stderr
+    shutil.rmtree(tmp_path / "runs" / "mine" / "arae")  # what was handed on needs no run
+    code = f"import xrj; print(xrj.load('given').diagnose({str(xray)!r}).diagnosis)"
+    told = installed("python", "-c", code, cwd=tmp_path)
+    assert told.stdout.strip() in ("normal", "cardiomegaly"), told.stderr
     unknown = installed("python", "-c", "import xrj; xrj.load('min')", cwd=tmp_path)
     assert "did you mean mine? there are: mine" in unknown.stderr
     unfinished = installed("xrj-train", "stage=gan1", "name=new", cwd=tmp_path)

@@ -2,7 +2,7 @@
 
     import xrj
 
-    model = xrj.load("demo")
+    model = xrj.load("starter")
     model.justify("xray.png").save("out")
 
 Public names are imported when they are asked for, so that `import xrj` needs no torch; see

@@ -51,10 +51,11 @@ def infer() -> None:
     from xrj.launch import alone
 
     def task(cfg: "DictConfig") -> None:
-        if (told := choose_model(cfg, sys.argv[1:])) is not None:
-            print(told, file=sys.stderr)
+        told = choose_model(cfg, sys.argv[1:])
         check_inference(cfg)
         check_inputs(cfg)
+        if told is not None:
+            print(told, file=sys.stderr)
         alone()  # Lightning reads the launcher's variables as it is imported
 
         from xrj.tasks import run_task

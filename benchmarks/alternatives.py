@@ -16,12 +16,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
+import xrj
 from xrj.build import build_evaluation_data
 from xrj.config import plain, register
 from xrj.datamodules.images import UInt8, read_image
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--judges", nargs="*", default=[], help="names of runs")
     parser.add_argument("--split", choices=("val", "test"), default="val")
+    parser.add_argument("--model", help="an export of NAME to measure in its place")
     parser.add_argument("--pairs", action="store_true", help="each ordered pair of labels")
     parser.add_argument("settings", nargs="*")
     options = parser.parse_args()
@@ -66,6 +69,8 @@ def main() -> None:
     _, frame = data.evaluation_images(options.split, model.sizes[0])
     paths = [Path(path) for path in frame["path"]]
     settings = replace(justify_settings(cfg), saliency=False, walk=2)
+    if options.model:
+        model = cast(JustificationModel, xrj.load(options.model, device="cpu").inner)
     if options.pairs:
         print(pair_table(model, data.path, paths, list(frame["label"]), settings, cfg.seed))
         return

@@ -224,6 +224,57 @@ def test_an_export_replaces_an_earlier_one_and_holds_its_measures(
     assert xrj.load(copy).calibration.error == 0.03
 
 
+# Captions that are known
+
+
+def known(chain_runs, tmp_path, monkeypatch, capsys, *given):
+    arguments = ["task=export", "out=known", "name=tiny", f"runs={chain_runs}", *CARD]
+    return call_infer(monkeypatch, capsys, tmp_path, [*arguments, "card.captions=known", *given])
+
+
+def test_a_model_may_say_the_captions_of_its_training_alone(
+    chain_runs, grey, tmp_path, monkeypatch, capsys
+):
+    status, _, err = known(chain_runs, tmp_path, monkeypatch, capsys, "card.unsaid=[lungs]")
+    assert (status, [line for line in err if "error" in line]) == (0, [])
+    said = read_json(tmp_path / "known" / "config.json")["captions"]
+    assert set(said) == {"normal", "cardiomegaly"}
+    assert not [text for texts in said.values() for text in texts if "lungs" in text.split()]
+    model = xrj.load(tmp_path / "known", device="cpu").inner
+    r = torch.randn(6, model.representation.size)
+    found = model.captions(r)
+    labels = model.label_logits(r).argmax(dim=1).tolist()
+    for row, (label, words) in enumerate(found):
+        assert label == model.labels[labels[row]]
+        code = model.representation.code(r[row : row + 1])
+        likelihoods = []
+        for text in said[label]:  # word by word, as the decoder writes
+            tokens = [*model.vocabulary.encode(label, text.split())]
+            previous, state, total = 1, None, 0.0
+            for token in tokens:
+                logits, state = model.decoder.step(code, torch.tensor([[previous]]), state)
+                total += logits[0, 0].log_softmax(dim=0)[token].item()
+                previous = token
+            likelihoods.append(total)
+        best = sorted(zip(likelihoods, said[label], strict=True))[-1]
+        assert likelihoods[said[label].index(" ".join(words))] == pytest.approx(best[0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["card.unsaid=[the,is,no,are,heart,lungs,of,there]"], "card.unsaid: leaves '"),
+        ([], "card.captions=known: training has "),
+    ],
+)
+def test_captions_that_cannot_be_known(given, words, chain_runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("xrj.tasks.MOST_KNOWN", 1)
+    status, _, err = known(chain_runs, tmp_path, monkeypatch, capsys, *given)
+    assert status == 2
+    assert words in err[-1]
+    assert not (tmp_path / "known").exists()
+
+
 # Found by name
 
 

@@ -1,4 +1,4 @@
-"""Which stages have finished under which names, seen from their files alone."""
+"""Which stages have finished under which names, and where exported models lie, by files alone."""
 
 import shlex
 from pathlib import Path

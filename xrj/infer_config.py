@@ -30,6 +30,13 @@ class Format(StrEnum):
     torch = "torch"
 
 
+class Captions(StrEnum):
+    """What an exported model says: whatever it decodes, or captions of its training alone."""
+
+    free = "free"
+    known = "known"
+
+
 @dataclass
 class MappingConfig:
     """The mapping M; see `justify.mapping.MappingSettings`."""
@@ -153,6 +160,8 @@ class CardConfig:
     source: str | None = None
     words: str | None = None
     failures: list[str] = MISSING
+    captions: Captions = MISSING
+    unsaid: list[str] = MISSING
     measures: Any = a_path(None)
 
 

@@ -95,6 +95,7 @@ def load_packed(folder: Path, selection: str | None, beams: int, device: str) ->
         device,
         training=config["trained_on"],
         learned_from=config["learned_from"],
+        said=config["captions"],
     )
     measured = config["calibration"]
     return Model(chain, measured and Calibration(measured["error"], measured["n"]))

@@ -18,7 +18,7 @@ from xrj.card import write_card
 from xrj.checks import check_inference, exported
 from xrj.config import plain
 from xrj.datamodules.images import read_image
-from xrj.errors import DataError
+from xrj.errors import ConfigError, DataError
 from xrj.files import atomic_path, read_json, write_json
 from xrj.handover import load_export
 from xrj.justify.checklist import count
@@ -59,6 +59,8 @@ from xrj.packed import CARD, write_packed
 from xrj.seeding import numpy_rng
 
 WALKS_NAME = "interpolation.txt"
+MOST_KNOWN = 100
+"""Captions of a label that an exported model can be told to keep to."""
 
 
 def run_task(cfg: DictConfig) -> None:
@@ -285,12 +287,18 @@ def serve(cfg: DictConfig) -> None:
 def export(cfg: DictConfig) -> None:
     """Write a chain as one folder to hand on; see `packed`."""
     model = _load_chain(cfg)
+    said = _known_captions(cfg, model) if cfg.card.captions == "known" else None
     calibration, measures = with_calibration(model, _report_folder(cfg)).calibration, []
     if calibration is not None:  # the report is of this very chain
         table = read_json(_report_folder(cfg) / SUMMARY_NAME).get("table", [])
-        measures = [(row["name"], row["value"], row["n"]) for row in table]
+        measures = [  # the report's captions are decoded freely
+            (row["name"], row["value"], row["n"])
+            for row in table
+            if said is None or "aption" not in row["name"]
+        ]
     about = plain(cfg.card)
     further = about.pop("measures")
+    del about["captions"], about["unsaid"]
     name = Path(cfg.name).name
     card = {**model.card, "learned_from": about["learned_from"]}
     folder = Path(cfg.out).expanduser()
@@ -303,6 +311,7 @@ def export(cfg: DictConfig) -> None:
             "trained_on": model.training,
             "learned_from": about["learned_from"],
             "calibration": calibration and asdict(calibration),
+            "captions": said,
             "about": about,
         },
         card=write_card(name, card, about, measures, further and read_json(Path(further))),
@@ -320,6 +329,33 @@ def export(cfg: DictConfig) -> None:
                 ours, theirs = (f"{1000 * seconds:.2f} ms" for seconds in one.seconds)
                 compared = f": differs from torch by {one.difference:.1e}; {ours}, torch {theirs}"
             print(f"{one.path}{compared}")
+
+
+def _known_captions(cfg: DictConfig, model: JustificationModel) -> dict[str, list[str]]:
+    """Return the captions of the training X-rays by label.
+
+    Raises:
+        ConfigError: They are too many to be handed on, as those of real reports are, or none is
+            left of a label.
+    """
+    from xrj.build import build_evaluation_data
+
+    data = build_evaluation_data(model.exports["inverse"], plain(cfg.data), "captions")
+    images = data.table.images
+    said: dict[str, set[str]] = {label: set() for label in model.labels}
+    for label, captions in images.loc[images["split"] == "train", ["label", "captions"]].itertuples(
+        index=False
+    ):
+        allowed = (words for words in captions if not set(words) & set(cfg.card.unsaid))
+        said[label].update(" ".join(words) for words in allowed)
+    if empty := [label for label, texts in said.items() if not texts]:
+        raise ConfigError(f"card.unsaid: leaves '{empty[0]}' no caption; let it say more")
+    if (most := max(map(len, said.values()))) > MOST_KNOWN:
+        raise ConfigError(
+            f"card.captions=known: training has {most:,} different captions of a label, and "
+            f"{MOST_KNOWN} can be known; leave it out"
+        )
+    return {label: sorted(texts) for label, texts in said.items()}
 
 
 TASKS: Mapping[str, Callable[[DictConfig], None]] = {

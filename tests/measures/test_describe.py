@@ -10,41 +10,48 @@ import pytest
 from tests.chains import heart_lexicon
 from xrj.datamodules import manifest
 from xrj.datamodules.captions import sentences
+from xrj.datamodules.phantom_reports import HEART_GRADED, HEART_PLAIN, HEART_UPPER
 from xrj.errors import DataError
 from xrj.measures import describe
 from xrj.measures.agreement import verdict
 from xrj.measures.describe import findings
 
-LABELS = ("normal", "cardiomegaly")
+DRAWS = 60
+
+
+def said(label, ctr):
+    return {findings(label, ctr, np.random.default_rng(seed)) for seed in range(DRAWS)}
 
 
 @pytest.mark.parametrize(
     ("ctr", "grade"),
-    [
-        *((0.5, "mildly"), (0.55, "mildly"), (0.551, "moderately"), (0.6, "moderately")),
-        *((0.601, "severely"), (0.8, "severely")),
-    ],
+    [(0.5, "mild"), (0.55, "mild"), (0.56, "moderate"), (0.6, "moderate"), (0.61, "severe")],
 )
 def test_the_ruler_gives_the_grade(ctr, grade):
-    assert findings("cardiomegaly", ctr) == f"The heart is {grade} enlarged."
+    assert said("cardiomegaly", ctr) == {
+        one.format(grade=grade) for one in HEART_GRADED if "table" not in one
+    }
 
 
-@pytest.mark.parametrize("ctr", [None, 0.499])
+@pytest.mark.parametrize("ctr", [None, 0.49])
 def test_where_the_ruler_does_not_see_it_no_grade_is_given(ctr):
-    assert findings("cardiomegaly", ctr) == "The heart is enlarged."
+    plain = {one for one in HEART_PLAIN if "stable" not in one}
+    assert said("cardiomegaly", ctr) == plain
+    assert len(plain) == 2
 
 
 def test_a_wide_heart_that_is_called_normal_is_at_the_limit():
-    limit = "The heart is at the upper limits of normal in size."
-    assert findings("normal", 0.5) == findings("normal", 0.7) == limit
-    assert findings("normal", 0.499) == findings("normal", None) == "The heart is normal in size."
+    assert said("normal", 0.5) == set(HEART_UPPER)
+    assert len(said("normal", 0.49)) == 8
+    assert said("normal", None) == said("normal", 0.4)
 
 
-@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("label", ["normal", "cardiomegaly"])
 def test_the_words_state_the_label(label):
     for ctr in (None, 0.4, 0.52, 0.58, 0.7):
-        ((*words,),) = sentences(findings(label, ctr))
-        assert verdict(words, label, heart_lexicon()) == "agrees"
+        for text in said(label, ctr):
+            words = [word for sentence in sentences(text) for word in sentence]
+            assert verdict(words, label, heart_lexicon()) == "agrees"
 
 
 @pytest.fixture
@@ -74,16 +81,18 @@ def test_the_command_writes_a_manifest_that_can_be_trained_on(table, tmp_path, m
     with out.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["split"] for row in rows] == ["train", "val", "test"]
-    assert rows[1]["findings"] == "The heart is enlarged."  # noise is no heart to grade
+    assert rows[1]["findings"] in HEART_PLAIN  # noise is no heart, so there is no grade
     first = out.read_bytes()
     run(monkeypatch, table, out)
     assert out.read_bytes() == first
-    found = manifest.read(out, LABELS, max_broken=0, folder=tmp_path / "pictures")
+    found = manifest.read(
+        out, ("normal", "cardiomegaly"), max_broken=0, folder=tmp_path / "pictures"
+    )
     assert [one.path for one in found.images] == [
         tmp_path / "pictures" / f"{number}.png" for number in range(3)
     ]
     with pytest.raises(DataError, match=r"there is no folder .*elsewhere|image files are missing"):
-        manifest.read(out, LABELS, max_broken=0)
+        manifest.read(out, ("normal", "cardiomegaly"), max_broken=0)
 
 
 @pytest.mark.parametrize(

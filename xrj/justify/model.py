@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from xrj.datamodules.images import Frame, UInt8, frame, prepare, to_tensor
 from xrj.datamodules.vocabulary import Vocabulary
@@ -15,6 +16,7 @@ from xrj.files import read_json
 from xrj.handover import StageExport, check_fit, load_export
 from xrj.justify.protocol import SaliencyMap
 from xrj.justify.saliency import saliency_maps
+from xrj.nets.decoding import PAD
 from xrj.nets.familiarity import Familiarity
 from xrj.nets.folding import fold
 from xrj.nets.image import GeneratorStage1, GeneratorStage2
@@ -44,6 +46,8 @@ class JustificationModel:
         familiarity: What tells X-rays unlike those of the training; None in chains from before it.
         training: Number of X-rays in the training split; None where nothing counts them.
         learned_from: What these were, in words; None where only `data` says so.
+        said: The captions of the training by label, where no others are to be said; None where any
+            are decoded.
         classifier: The independent one; None where none was trained.
         selection: Which epoch of the inverse mapping.
         beams: Of the search for captions, as in `beam_search`.
@@ -61,6 +65,7 @@ class JustificationModel:
     familiarity: Familiarity | None
     training: int | None
     learned_from: str | None
+    said: Mapping[str, Sequence[str]] | None
     classifier: Classifier | None
     selection: str
     beams: int
@@ -99,6 +104,7 @@ class JustificationModel:
         *,
         training: int | None = None,
         learned_from: str | None = None,
+        said: Mapping[str, Sequence[str]] | None = None,
     ) -> "JustificationModel":
         """Build a chain from its exports and check that they belong together.
 
@@ -110,6 +116,7 @@ class JustificationModel:
             device: A torch device.
             training: See the attributes.
             learned_from: See the attributes.
+            said: See the attributes.
 
         Raises:
             HandoverError: A stage does not fit the others.
@@ -142,6 +149,7 @@ class JustificationModel:
             else None,
             training=training,
             learned_from=learned_from,
+            said=said,
             classifier=net("classifier", "classifier") if "classifier" in exports else None,
             selection=selection,
             beams=beams,
@@ -238,11 +246,32 @@ class JustificationModel:
 
     def captions(self, r: Tensor) -> list[tuple[str, list[str]]]:
         """Return label and words decoded from each r."""
+        if self.said is not None:
+            return self._likeliest(self.representation.code(r), self.said)
         length = self.exports["arae"].info["data"]["captions"]["max_words"] + 2
         labels = torch.tensor(self.vocabulary.label_ids, device=r.device)
         tokens = self.decoder.decode(self.representation.code(r), length, labels, self.beams)
         decoded = (self.vocabulary.decode(row) for row in tokens.tolist())
         return [(cast(str, label), words) for label, words in decoded]
+
+    @torch.no_grad()
+    def _likeliest(
+        self, code: Tensor, said: Mapping[str, Sequence[str]]
+    ) -> list[tuple[str, list[str]]]:
+        """Return the label of each code, and of the captions known with it the likeliest."""
+        certainty = self.decoder.first_logits(code)[:, self.vocabulary.label_ids]
+        found: dict[int, tuple[str, list[str]]] = {}
+        for place, label in enumerate(self.labels):
+            rows = (certainty.argmax(dim=1) == place).nonzero()[:, 0]
+            captions = [caption.split() for caption in said[label]]
+            tokens = [torch.tensor(self.vocabulary.encode(label, words)) for words in captions]
+            padded = pad_sequence(tokens, batch_first=True).to(code.device)
+            for row in rows.tolist():
+                logits = self.decoder(code[row].expand(len(padded), -1), padded)
+                each = logits.log_softmax(dim=2).gather(2, padded[:, :, None])[:, :, 0]
+                likelihood = (each * (padded != PAD)).sum(dim=1)
+                found[row] = label, captions[int(likelihood.argmax())]
+        return [found[row] for row in range(len(code))]
 
     def generate(self, r: Tensor) -> Tensor:
         """Return the X-rays of stage I for r; differentiable."""

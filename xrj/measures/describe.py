@@ -1,7 +1,8 @@
 """Findings for X-rays that have labels and no reports: what label and ruler say of the heart.
 
-The label says whether the heart is enlarged, the measured cardiothoracic ratio how much; nothing is
-said that neither knows.
+The label chooses the sentences, the measured cardiothoracic ratio the grade; nothing is said that
+neither knows. Sentences are those of the phantom's grammar, but for words that compare with an
+earlier X-ray.
 
 `python -m xrj.measures.describe --csv FILE --out FILE` writes a manifest with them.
 """
@@ -11,49 +12,55 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from xrj.datamodules.commands import run_command
 from xrj.datamodules.images import read_image
 from xrj.datamodules.paths import ImageFiles
+from xrj.datamodules.phantom_reports import HEART_GRADED, HEART_NORMAL, HEART_PLAIN, HEART_UPPER
 from xrj.datamodules.tabular import read_csv
 from xrj.errors import DataError
 from xrj.files import atomic_path
 from xrj.measures.ctr import measure_chest
+from xrj.seeding import numpy_rng
 
 COLUMNS = ("image", "patient_id", "label")
 OPTIONAL = ("view", "split")
 UPPER = 0.5
 """Least ratio at which a heart that is labelled normal is at the upper limits of normal."""
-GRADES = {"mildly": 0.55, "moderately": 0.6, "severely": 1.0}
+GRADES = {"mild": 0.55, "moderate": 0.6, "severe": 1.0}
 """Largest ratio of each grade of an enlarged heart."""
 PART = 64
 """X-rays that are held at once."""
 
 
-def findings(label: str, ctr: float | None) -> str:
+def findings(label: str, ctr: float | None, rng: np.random.Generator) -> str:
     """Return a sentence on the heart.
-
-    There is one for each finding: which of several wordings a report has is not to be seen in an
-    X-ray, and a net that must guess it ends between them, where captions break.
 
     Args:
         label: "normal" or "cardiomegaly".
         ctr: The cardiothoracic ratio; None where it is not measured with confidence.
+        rng: Chooses the words.
     """
+    sentences: Sequence[str]
     if label == "normal":
-        wide = ctr is not None and ctr >= UPPER
-        return f"The heart is {'at the upper limits of ' if wide else ''}normal in size."
-    if ctr is None or ctr < UPPER:  # the label says so, and the ruler does not say how much
-        return "The heart is enlarged."
-    grade = next(name for name, most in GRADES.items() if ctr <= most)
-    return f"The heart is {grade} enlarged."
+        sentences = HEART_UPPER if ctr is not None and ctr >= UPPER else HEART_NORMAL
+    elif ctr is None or ctr < 0.5:  # the label says so, and the ruler does not say how much
+        sentences = HEART_PLAIN
+    else:
+        sentences = HEART_GRADED
+    grade = next((name for name, most in GRADES.items() if (ctr or 0) <= most), "severe")
+    single = [one for one in sentences if "stable" not in one.lower()]
+    return single[int(rng.integers(len(single)))].format(grade=grade)
 
 
-def describe(path: Path, folder: Path) -> list[dict[str, str]]:
+def describe(path: Path, folder: Path, seed: int = 0) -> list[dict[str, str]]:
     """Return the rows of a manifest, each with findings in place of those it had.
 
     Args:
         path: A CSV with `COLUMNS` and perhaps `OPTIONAL`.
         folder: Where the images' paths begin.
+        seed: Of the words.
 
     Raises:
         DataError: The CSV or an image cannot be read, or a label is neither "normal" nor
@@ -71,7 +78,8 @@ def describe(path: Path, folder: Path) -> list[dict[str, str]]:
     for start in range(0, len(rows), PART):
         part = rows[start : start + PART]
         for row, ctr in zip(part, _ratios(part, files), strict=True):
-            described.append({**row, "findings": findings(row["label"], ctr)})
+            rng = numpy_rng(seed, "describe", row["image"])
+            described.append({**row, "findings": findings(row["label"], ctr, rng)})
     return described
 
 

@@ -47,8 +47,9 @@ starter: install ## Train and measure the model that comes with the package, on 
 	$(JUDGE) name=judge/resnet34 classifier.net=resnet34 classifier.width=32 classifier.max_epochs=8
 	$(JUDGE) name=judge/densenet classifier.net=densenet121 classifier.width=64 classifier.max_epochs=4
 	$(JUDGE) name=judge/alexnet classifier.net=alexnet classifier.width=64 classifier.rate=1.0e-4 classifier.max_epochs=8
-	$(BIN)/python infer.py task=report name=starter
-	$(BIN)/python benchmarks/alternatives.py --name starter --split test \
+	$(BIN)/python infer.py task=report name=starter mapped=100
+	$(BIN)/python infer.py task=export name=starter out=xrj/resources/starter card=starter
+	$(BIN)/python benchmarks/alternatives.py --name starter --model xrj/resources/starter --split test \
 		--judges judge/resnet34 judge/densenet judge/alexnet > runs/starter/judges.json
 	$(BIN)/python infer.py task=export name=starter out=xrj/resources/starter card=starter \
 		card.measures=runs/starter/judges.json

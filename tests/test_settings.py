@@ -133,7 +133,7 @@ def test_every_path_and_name_is_declared(schema):
         paths |= {"parents.arae", "parents.gan1"}
         names |= {"logger.project"}
     else:
-        paths |= {"image", "out", "evaluate.study"}
+        paths |= {"image", "out", "evaluate.study", "card.measures"}
         paths |= {f"chain.{stage}" for stage in ("arae", "gan1", "gan2", "inverse", "classifier")}
         lists = "seeds paper classifiers captioners embeddings label_loss sweep deviations"
         names |= {"study.reader", "study.readers", *(f"evaluate.{key}" for key in lists.split())}

@@ -50,7 +50,8 @@ def test_ctrl_c_while_imports_run_is_quiet(tmp_path, program):
 def test_ctrl_c_while_justifying(monkeypatch, capsys, tmp_path, task, words):
     monkeypatch.setattr("xrj.tasks.run_task", interrupted)
     monkeypatch.setattr("xrj.checks.check_inputs", lambda cfg: None)
-    status, _, said = call_infer(monkeypatch, capsys, tmp_path, [f"task={task}"])
+    given = [f"task={task}", "name=demo"]
+    status, _, said = call_infer(monkeypatch, capsys, tmp_path, given)
     assert (status, said) == (130, [f"stopped by Ctrl-C; the same command {words}"])
 
 

@@ -40,7 +40,7 @@ def write_card(
         "a caption, and the X-ray redrawn under the nearest alternative diagnosis, with checks of "
         "all of it. Made with xrj, after Spinks & Moens, *Justifying Diagnosis Decisions by Deep "
         "Neural Networks* (2019).",
-        f"```python\nimport xrj\n\nmodel = xrj.load({name!r})  # or the path of this folder\n"
+        f'```python\nimport xrj\n\nmodel = xrj.load("{name}")  # or the path of this folder\n'
         'model.justify("xray.png").save("out")\n```',
         "## What it learned from",
         f"Trained on {learned}. It reads X-rays at {small} pixels a side and draws at {large}.",

@@ -149,6 +149,9 @@ def test_a_card_that_is_missing(copy):
         (lambda c: c["stages"].pop("gan1"), "lacks a stage; get the folder anew"),
         (lambda c: c["stages"]["gan1"]["dims"].update(noise=5), "changed since it was written"),
         (lambda c: c["stages"].update(other={}), "its stage 'other' cannot be read"),
+        (lambda c: c.update(captions={"normal": []}), "changed since it was written; get the fold"),
+        (lambda c: c.update(calibration={"error": 0.0, "n": 9}), "changed since it was w.*anew"),
+        (lambda c: c.pop("selection"), r"config\.json: changed since it was written"),
     ],
 )  # fmt: skip
 def test_a_config_that_does_not_fit(copy, change, said):
@@ -161,7 +164,8 @@ def test_stages_of_two_models(copy):
     def mix(config):
         info = config["stages"]["gan1"]
         info["split"] = "another"
-        info["hash"] = sha256_json({key: value for key, value in info.items() if key != "hash"})
+        for part in (info, config):
+            part["hash"] = sha256_json({key: value for key, value in part.items() if key != "hash"})
 
     rewritten(copy, mix)
     with pytest.raises(xrj.HandoverError, match="trained on another split"):

@@ -117,7 +117,7 @@ def write_packed(
         **about,
         "stages": stages,
     }
-    write_json(folder / CONFIG, config)
+    write_json(folder / CONFIG, {**config, "hash": sha256_json(config)})
 
 
 def _nets(export: StageExport, stage: str) -> list[str]:
@@ -154,4 +154,8 @@ def read_packed(folder: Path) -> Packed:
             raise HandoverError(f"{path}: its stage '{stage}' cannot be read; {REMEDY}")
         check_info(info, path, REMEDY)
         exports[stage] = StageExport(folder, info, f"{stage}.", REMEDY)
+    if sha256_json({key: value for key, value in config.items() if key != "hash"}) != config.get(
+        "hash"
+    ):
+        raise HandoverError(f"{path}: changed since it was written; {REMEDY}")
     return Packed(folder, config, exports)
